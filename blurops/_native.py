@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The native module: is it there, and the only place where tensors become raw pointers."""
+
+import functools
+import importlib
+import warnings
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_C: ModuleType | None = None
+_IMPORT_ERROR: ImportError | None = None
+try:
+    _C = importlib.import_module("blurops._C")
+except ImportError as error:
+    _IMPORT_ERROR = error
+
+# The codes of csrc/common/dtype.h.
+DTYPE_CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
+# The codes of csrc/common/boundary.h.
+BOUNDARY_CODES = {"reflect": 0, "replicate": 1, "circular": 2, "zeros": 3, "valid": 4}
+
+
+def module() -> ModuleType | None:
+    """The compiled module, or ``None``."""
+    return _C
+
+
+def missing_reason() -> str | None:
+    """Why there is no compiled module, in one line; ``None`` when there is."""
+    if _C is not None:
+        return None
+    if isinstance(_IMPORT_ERROR, ModuleNotFoundError):
+        return "the native module is not built"
+    return f"the native module does not load ({_IMPORT_ERROR})".replace("\n", " ")
+
+
+@functools.cache
+def warn_if_missing() -> None:
+    """Say once, in one line, why calls are slower than they could be."""
+    reason = missing_reason()
+    if reason is not None:
+        warnings.warn(
+            f"blurops runs on its slower torch paths because {reason}; "
+            "install a C++17 compiler and reinstall blurops to get the fast ones",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def call(launcher: str, *args: Any) -> None:
+    """Call a launcher of the native module: tensors go as addresses, everything else as it is.
+
+    The caller has made every tensor contiguous and keeps them alive.
+    """
+    raw = (a.data_ptr() if isinstance(a, Tensor) else a for a in args)
+    getattr(_C, launcher)(*raw, torch.get_num_threads())

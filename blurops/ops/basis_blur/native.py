@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The compiled family: makes inputs contiguous, allocates the output, launches."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from blurops import _native
+
+
+def supports(args: tuple, options: dict) -> str | None:
+    """``None`` when the compiled module can serve the call, else why not."""
+    reason = _native.missing_reason()
+    if reason is not None:
+        return reason
+    if args[0].device.type != "cpu":
+        return f"it has kernels for the CPU only, and the input is on {args[0].device}"
+    if options["method"] == "fft":
+        return "it has no FFT method"
+    return None
+
+
+def _sizes(image: Tensor, kernels: Sequence[int], mixing: Sequence[int], blurred: Sequence[int]) -> tuple:
+    """The numbers of csrc/basis_blur/basis_blur.h's Problem; batched is whether the leading axis is a real one."""
+    count, channels, height, width = image.shape
+    batch, basis, kernel_height, kernel_width = kernels
+    return (
+        count, channels, basis, height, width, *blurred[-2:], kernel_height, kernel_width,
+        int(batch > 1), int(mixing[0] > 1),
+    )  # fmt: skip
+
+
+def _launch(name: str, out: Tensor, tensors: Sequence[Tensor], sizes: tuple, boundary: str) -> Tensor:
+    if out.numel() > 0:
+        _native.call(
+            name,
+            _native.DTYPE_CODES[out.dtype],
+            _native.BOUNDARY_CODES[boundary],
+            *sizes,
+            *(t.contiguous() for t in tensors),
+            out,
+        )
+    return out
+
+
+def basis_blur(
+    image: Tensor, kernels: Tensor, mixing: Tensor, *, boundary: str, method: str, precision: str
+) -> Tensor:
+    """See :func:`blurops.basis_blur`."""
+    out = image.new_empty(*image.shape[:2], *mixing.shape[-2:])
+    sizes = _sizes(image, kernels.shape, mixing.shape, out.shape)
+    return _launch("basis_blur_cpu", out, (image, kernels, mixing), sizes, boundary)
+
+
+def basis_blur_adjoint(
+    image: Tensor, kernels: Tensor, mixing: Tensor, *, boundary: str, method: str, precision: str
+) -> Tensor:
+    """See :func:`blurops.basis_blur_adjoint`."""
+    grown = (kernels.shape[-2] - 1, kernels.shape[-1] - 1) if boundary == "valid" else (0, 0)
+    size = (image.shape[-2] + grown[0], image.shape[-1] + grown[1])
+    out = image.new_empty(*image.shape[:2], *size)
+    sizes = _sizes(out, kernels.shape, mixing.shape, image.shape)
+    return _launch("basis_blur_adjoint_cpu", out, (image, kernels, mixing), sizes, boundary)
+
+
+def basis_blur_grad_kernels(
+    grad: Tensor,
+    image: Tensor,
+    mixing: Tensor,
+    kernel_size: Sequence[int],
+    shared: bool,
+    *,
+    boundary: str,
+    method: str,
+    precision: str,
+) -> Tensor:
+    """See :func:`blurops.basis_blur_grad_kernels`."""
+    count = 1 if shared else image.shape[0]
+    out = grad.new_empty(count, mixing.shape[1], *kernel_size)
+    if grad.numel() == 0:
+        return out.zero_()
+    sizes = _sizes(image, out.shape, mixing.shape, grad.shape)
+    return _launch("basis_blur_grad_kernels_cpu", out, (grad, image, mixing), sizes, boundary)
+
+
+def basis_blur_grad_mixing(
+    grad: Tensor,
+    image: Tensor,
+    kernels: Tensor,
+    shared: bool,
+    *,
+    boundary: str,
+    method: str,
+    precision: str,
+) -> Tensor:
+    """See :func:`blurops.basis_blur_grad_mixing`."""
+    count = 1 if shared else image.shape[0]
+    out = grad.new_empty(count, kernels.shape[1], *grad.shape[-2:])
+    if grad.numel() == 0:
+        return out.zero_()
+    sizes = _sizes(image, kernels.shape, out.shape, grad.shape)
+    return _launch("basis_blur_grad_mixing_cpu", out, (grad, image, kernels), sizes, boundary)
