@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from blurops.fields import _arguments as arguments
-from blurops.fields._random import stream
+from blurops.fields._streams import stream
 
 _CHUNK = 1 << 22  # values per temporary
 
@@ -32,7 +32,7 @@ def smooth_mixing(
         height, width: size of the maps in pixels.
         scale: spacing of the grid as a share of the longer side, above 0 and at most 1; features
             are about twice as large.
-        contrast: 0 mixes all kernels alike; 8 leaves about three kernels at a typical pixel.
+        contrast: 0 mixes all kernels alike; 8 leaves about two kernels at a typical pixel.
         seed: which maps.
 
     Returns:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from blurops._check import message
 from blurops.fields import _arguments as arguments
-from blurops.fields._random import stream
+from blurops.fields._streams import stream
 from blurops.fields.splat import render_paths
 
 TREMOR_BAND = (8.0, 12.0)  # Hz, where a hand's peak frequency is drawn
