@@ -34,8 +34,9 @@ def check_output(path: str | os.PathLike[str]) -> Path:
         code = errno.ENOTDIR if folder.exists() else errno.ENOENT
         raise OSError(code, f"the folder '{folder}' does not exist", os.fspath(path))
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, f"the folder '{folder}' is not writable",
-                              os.fspath(path))
+        raise PermissionError(
+            errno.EACCES, f"the folder '{folder}' is not writable", os.fspath(path)
+        )
     return target
 
 
