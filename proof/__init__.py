@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Proofs that the tests can fail: planted bugs (run.py) and sanitizers (sanitizers.py)."""

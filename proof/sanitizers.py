@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Run the tests of the native module under AddressSanitizer and UndefinedBehaviorSanitizer.
+
+The module is built in a copy of the project with both sanitizers, the tests run with the
+sanitizer's library loaded first (Python itself is not instrumented), and then an out-of-bounds read
+and an overflow are planted: unless both are reported, the run proves nothing and fails.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from proof.tree import ROOT, ProofError, Tree, tail
+
+FLAGS = (
+    "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+)
+TESTS = ("tests/test_basis_blur.py", "tests/test_contract.py")
+# What never enters the native module costs time under a sanitizer and shows nothing.
+KEYWORD = "native"
+LIMIT = 900
+
+
+@dataclass(frozen=True)
+class Plant:
+    """A memory error, and the words a sanitizer must report it with."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    report: str
+
+
+PLANTS = (
+    Plant(
+        name="a read one row past the image",
+        file="csrc/common/boundary.h",
+        old="return i < 0 ? 0 : n - 1;",
+        new="return i < 0 ? 0 : n;",
+        report="AddressSanitizer: heap-buffer-overflow",
+    ),
+    Plant(
+        name="an overflowing signed product",
+        file="csrc/common/boundary.h",
+        old="return (i % n + n) % n;",
+        new="return (i % n + n + (INT64_MAX / 2) * (n + 1)) % n;",
+        report="runtime error: signed integer overflow",
+    ),
+)
+
+
+def compiler() -> str:
+    """GCC's C++ compiler: the name and place of the sanitizer library are its own."""
+    found = shutil.which("g++")
+    if found is None:
+        raise ProofError("g++ is not installed")
+    return found
+
+
+def library(name: str) -> str:
+    """The file of one of the compiler's own shared libraries."""
+    command = [compiler(), f"-print-file-name={name}"]
+    path = subprocess.run(command, text=True, capture_output=True, check=True).stdout.strip()
+    if not os.path.isabs(path):
+        raise ProofError(f"g++ has no {name}; install the sanitizer runtime of GCC")
+    return path
+
+
+def environment() -> dict[str, str]:
+    """How an uninstrumented Python runs instrumented code."""
+    return {
+        "CXX": compiler(),
+        # libstdc++ too: the sanitizer must find its exceptions when it starts, before torch brings
+        # them.
+        "LD_PRELOAD": f"{library('libasan.so')} {library('libstdc++.so')}",
+        # CPython and torch keep memory until the process ends, by design; leaks are not looked for.
+        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+        "OMP_NUM_THREADS": "2",
+    }
+
+
+def run_tests(tree: Tree, *options: str) -> subprocess.CompletedProcess[str]:
+    """The native tests, in the sanitized copy."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=short"]
+    # -s: a sanitizer writes its report to the real standard error and ends the process.
+    return tree.run(
+        [*command, "-s", "-k", KEYWORD, *options, *TESTS], limit=LIMIT, extra=environment()
+    )
+
+
+def build(tree: Tree) -> None:
+    """Build the copy with the sanitizers."""
+    log = tree.build(FLAGS)
+    if log is not None:
+        raise ProofError(f"the sanitized module does not build:\n{tail(log)}")
+
+
+def prove(tree: Tree) -> None:
+    """The tests are clean as they are, and not clean with each error planted."""
+    build(tree)
+    start = time.perf_counter()
+    clean = run_tests(tree)
+    if clean.returncode != 0:
+        raise ProofError(f"the native tests fail under the sanitizers:\n{tail(clean.stdout, 60)}")
+    print(f"sanitizers: clean in {time.perf_counter() - start:.0f} s; {tail(clean.stdout, 1)}")
+    for plant in PLANTS:
+        start = time.perf_counter()
+        with tree.planted(plant.file, plant.old, plant.new):
+            build(tree)
+            caught = run_tests(tree, "-x")
+        if plant.report not in caught.stdout:
+            raise ProofError(f"{plant.name} was planted and not reported:\n{tail(caught.stdout)}")
+        print(f"sanitizers: {plant.name} is reported ({time.perf_counter() - start:.0f} s)")
+
+
+def main() -> int:
+    """Run the proof; 0 when the module is clean and the planted errors are reported."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="blurops-sanitizers-") as folder:
+            prove(Tree(ROOT, Path(folder) / "copy"))
+    except ProofError as error:
+        print(f"sanitizers: {error}", file=sys.stderr)
+        return 1
+    except subprocess.TimeoutExpired as error:
+        print(f"sanitizers: no result within {error.timeout:.0f} s", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
