@@ -38,6 +38,16 @@ class BlurField(NamedTuple):
         """The boundary that the field was made for."""
         return self.meta["boundary"]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the blurred image."""
+        return tuple(self.mixing.shape[2:])
+
+    @property
+    def kernel_size(self) -> int:
+        """The longer side of the kernels."""
+        return max(self.kernels.shape[2:])
+
     def to(self, *args: Any, **kwargs: Any) -> "BlurField":
         """The field with both tensors moved or converted as `torch.Tensor.to` does."""
         return BlurField(self.kernels.to(*args, **kwargs), self.mixing.to(*args, **kwargs), self.meta)
