@@ -79,6 +79,18 @@ def tv_divisor(image: Tensor, tv: float) -> Tensor:
     return 1 - tv * divergence
 
 
+def data_terms(
+    blurred: Tensor, mask: Tensor | None, saturation: Saturation | None
+) -> tuple[Tensor, Tensor | float]:
+    """``r`` and ``s`` of :func:`ratio`: the predicted observation, and the trust in each pixel."""
+    light = blurred.clamp(min=0)
+    if saturation is None:
+        return light, 1.0 if mask is None else mask
+    response = saturate(light, saturation.a, saturation.level).clamp(min=0)
+    weight = saturate_derivative(light, saturation.a, saturation.level)
+    return response, weight if mask is None else weight * mask
+
+
 def multiplier(
     estimate: Tensor,
     observed: Tensor,
@@ -92,25 +104,26 @@ def multiplier(
     eps: float = 1e-6,
 ) -> Tensor:
     """What the data multiply the estimate by: ``F(q(s))``, or the mix of both sets' factors."""
-    light = blurred.clamp(min=0)
-    if saturation is None:
-        ratios = ratio(observed, light, 1.0 if mask is None else mask, eps)
-        return correction(ratios, adjoint, column_sums)
-    response = saturate(light, saturation.a, saturation.level).clamp(min=0)
-    weight = saturate_derivative(light, saturation.a, saturation.level)
-    weight = weight if mask is None else weight * mask
+    response, weight = data_terms(blurred, mask, saturation)
     bright = ratio(observed, response, weight, eps)
-    if saturation.threshold == math.inf:
+    if saturation is None or saturation.threshold == math.inf:
         return correction(bright, adjoint, column_sums)
     with torch.no_grad():
         reliable = reliable_set(estimate, saturation)
         size = observed.shape[-2:]
         clean = undamaged(reliable, blur) if saturation.dilate else central(reliable, size)
     careful = ratio(observed, response, weight * clean, eps)
-    # One application to both: they share the work of mixing the kernels.
+    for_reliable, for_bright = two_corrections(careful, bright, adjoint, column_sums)
+    return reliable * for_reliable + (1 - reliable) * for_bright
+
+
+def two_corrections(
+    careful: Tensor, bright: Tensor, adjoint: Apply, column_sums: Tensor
+) -> tuple[Tensor, Tensor]:
+    """:func:`correction` of both sets' ratios, by one adjoint that mixes the kernels once."""
     factors = correction(torch.cat((careful, bright), dim=1), adjoint, column_sums)
     for_reliable, for_bright = factors.chunk(2, dim=1)
-    return reliable * for_reliable + (1 - reliable) * for_bright
+    return for_reliable, for_bright
 
 
 def update(

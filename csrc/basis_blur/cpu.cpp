@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Launchers of the basis-mixed family on the CPU: index maps, packed kernels, threads. The arithmetic is in direct.cpp.
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#include "basis_blur/direct.h"
+#include "common/convert.h"
+#include "common/isa.h"
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace blurops {
+namespace {
+
+const DirectKernels& kernels_for(Isa isa) {
+#if defined(BLUROPS_X86)
+  if (isa == Isa::kAvx512) return direct_kernels_avx512();
+  if (isa == Isa::kAvx2) return direct_kernels_avx2();
+#endif
+  return direct_kernels_baseline();
+}
+
+struct AlignedDelete {
+  void operator()(char* memory) const { ::operator delete[](memory, std::align_val_t{64}); }
+};
+using AlignedBytes = std::unique_ptr<char[], AlignedDelete>;
+
+AlignedBytes allocate(size_t bytes) {
+  return AlignedBytes(static_cast<char*>(::operator new[](bytes, std::align_val_t{64})));
+}
+
+// Everything a call needs beside its tensors, and the plan that points into it.
+struct Launch {
+  DirectPlan plan{};
+  const DirectKernels& kernels = kernels_for(active_isa());
+  std::vector<int64_t> row_map, column_map, source_begin, sources;
+  AlignedBytes packed;
+  std::vector<double> partial;
+
+  explicit Launch(const Problem& problem) {
+    plan.problem = problem;
+    const bool same = problem.boundary != Boundary::kValid;
+    const int64_t row_offset = same ? problem.kernel_height / 2 : 0;
+    const int64_t column_offset = same ? problem.kernel_width / 2 : 0;
+    row_map = extended_map(problem.out_height + problem.kernel_height - 1, row_offset,
+                           problem.height);
+    column_map = extended_map(problem.out_width + problem.kernel_width - 1, column_offset,
+                              problem.width);
+    plan.row_map = row_map.data();
+    plan.column_map = column_map.data();
+    plan.first_column = column_offset;
+  }
+
+  // For every image row, the extended rows that read it, in ascending order.
+  void find_sources() {
+    const int64_t height = plan.problem.height;
+    source_begin.assign(height + 1, 0);
+    for (int64_t row : row_map) {
+      if (row >= 0) ++source_begin[row + 1];
+    }
+    for (int64_t q = 0; q < height; ++q) source_begin[q + 1] += source_begin[q];
+    sources.resize(source_begin[height]);
+    std::vector<int64_t> next(source_begin.begin(), source_begin.end() - 1);
+    for (size_t u = 0; u < row_map.size(); ++u) {
+      if (row_map[u] >= 0) sources[next[row_map[u]]++] = static_cast<int64_t>(u);
+    }
+    plan.source_begin = source_begin.data();
+    plan.sources = sources.data();
+  }
+
+  // Convert the kernels to the compute type, one block per (sample, kernel row): (row / group, depth, group) with
+  // group = kernels.rows, zero-filled. Rows are taps and depth is bases, or the other way round.
+  template <typename T>
+  void pack_as(const T* from, bool taps_are_rows) {
+    using A = typename Compute<T>::type;
+    const Problem& p = plan.problem;
+    const int64_t group = kernels.rows;
+    const int64_t rows = taps_are_rows ? p.kernel_width : p.basis;
+    const int64_t depth = taps_are_rows ? p.basis : p.kernel_width;
+    const int64_t samples = p.kernels_batched ? p.count : 1;
+    plan.packed_stride = (rows + group - 1) / group * group * depth;
+    const int64_t elements = samples * p.kernel_height * plan.packed_stride;
+    packed = allocate(elements * sizeof(A));
+    A* to = reinterpret_cast<A*>(packed.get());
+    std::fill(to, to + elements, A(0));
+    for (int64_t n = 0; n < samples; ++n) {
+      for (int64_t b = 0; b < p.basis; ++b) {
+        for (int64_t dy = 0; dy < p.kernel_height; ++dy) {
+          const T* source = from + ((n * p.basis + b) * p.kernel_height + dy) * p.kernel_width;
+          A* block = to + (n * p.kernel_height + dy) * plan.packed_stride;
+          for (int64_t dx = 0; dx < p.kernel_width; ++dx) {
+            const int64_t row = taps_are_rows ? dx : b, j = taps_are_rows ? b : dx;
+            block[(row / group * depth + j) * group + row % group] = load(source[dx]);
+          }
+        }
+      }
+    }
+    plan.packed_kernels = to;
+  }
+
+  void pack(const void* from, bool taps_are_rows) {
+    switch (plan.problem.dtype) {
+      case DType::kFloat32: return pack_as(static_cast<const float*>(from), taps_are_rows);
+      case DType::kFloat64: return pack_as(static_cast<const double*>(from), taps_are_rows);
+      case DType::kFloat16: return pack_as(static_cast<const Half*>(from), taps_are_rows);
+      case DType::kBFloat16: return pack_as(static_cast<const BFloat16*>(from), taps_are_rows);
+    }
+  }
+
+  void run(DirectRow row, int64_t units, int threads) {
+    threads = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(units, 1)));
+    const size_t bytes = (kernels.scratch_bytes(plan.problem) + 63) / 64 * 64;
+    const AlignedBytes scratch = allocate(bytes * threads);
+#pragma omp parallel num_threads(threads)
+    {
+#if defined(_OPENMP)
+      char* own = scratch.get() + bytes * omp_get_thread_num();
+#else
+      char* own = scratch.get();
+#endif
+#pragma omp for schedule(dynamic)
+      for (int64_t unit = 0; unit < units; ++unit) row(plan, unit, own);
+    }
+  }
+
+ private:
+  std::vector<int64_t> extended_map(int64_t length, int64_t offset, int64_t size) const {
+    std::vector<int64_t> map(length);
+    for (int64_t u = 0; u < length; ++u) {
+      map[u] = map_index(u - offset, size, plan.problem.boundary);
+    }
+    return map;
+  }
+};
+
+// Enough rows of work for any sensible number of threads, and a function of the shapes alone, so that the order of
+// summation does not depend on the threads.
+int64_t chunks_of(const Problem& p, int64_t samples) {
+  constexpr int64_t kUnits = 64;
+  return std::clamp<int64_t>(kUnits / (samples * p.kernel_height), 1, p.out_height);
+}
+
+template <typename T>
+void sum_partials(const std::vector<double>& partial, int64_t chunks, T* out) {
+  const int64_t size = static_cast<int64_t>(partial.size()) / chunks;
+  for (int64_t i = 0; i < size; ++i) {
+    double sum = 0;
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * size + i];
+    store(static_cast<typename Compute<T>::type>(sum), out + i);
+  }
+}
+
+int code(const Problem& problem) { return static_cast<int>(problem.dtype); }
+
+}  // namespace
+
+void basis_blur_cpu(const Problem& problem, const void* image, const void* kernels,
+                    const void* mixing, void* out, int threads) {
+  Launch launch(problem);
+  launch.plan.first = image;
+  launch.plan.mixing = mixing;
+  launch.plan.out = out;
+  launch.pack(kernels, true);
+  launch.run(launch.kernels.blur[code(problem)], problem.count * problem.out_height, threads);
+}
+
+void basis_blur_adjoint_cpu(const Problem& problem, const void* image, const void* kernels,
+                            const void* mixing, void* out, int threads) {
+  Launch launch(problem);
+  launch.plan.first = image;
+  launch.plan.mixing = mixing;
+  launch.plan.out = out;
+  launch.pack(kernels, true);
+  launch.find_sources();
+  launch.run(launch.kernels.adjoint[code(problem)], problem.count * problem.height, threads);
+}
+
+void basis_blur_grad_kernels_cpu(const Problem& problem, const void* grad, const void* image,
+                                 const void* mixing, void* out, int threads) {
+  Launch launch(problem);
+  launch.plan.first = grad;
+  launch.plan.image = image;
+  launch.plan.mixing = mixing;
+  const int64_t samples = problem.kernels_batched ? problem.count : 1;
+  launch.plan.chunks = chunks_of(problem, samples);
+  launch.partial.assign(launch.plan.chunks * samples * problem.basis * problem.kernel_height *
+                            problem.kernel_width,
+                        0.0);
+  launch.plan.partial = launch.partial.data();
+  launch.run(launch.kernels.grad_kernels[code(problem)],
+             samples * problem.kernel_height * launch.plan.chunks, threads);
+  switch (problem.dtype) {
+    case DType::kFloat32: return sum_partials(launch.partial, launch.plan.chunks, static_cast<float*>(out));
+    case DType::kFloat64: return sum_partials(launch.partial, launch.plan.chunks, static_cast<double*>(out));
+    case DType::kFloat16: return sum_partials(launch.partial, launch.plan.chunks, static_cast<Half*>(out));
+    case DType::kBFloat16: return sum_partials(launch.partial, launch.plan.chunks, static_cast<BFloat16*>(out));
+  }
+}
+
+void basis_blur_grad_mixing_cpu(const Problem& problem, const void* grad, const void* image,
+                                const void* kernels, void* out, int threads) {
+  Launch launch(problem);
+  launch.plan.first = grad;
+  launch.plan.image = image;
+  launch.plan.out = out;
+  launch.pack(kernels, false);
+  const int64_t samples = problem.mixing_batched ? problem.count : 1;
+  launch.run(launch.kernels.grad_mixing[code(problem)], samples * problem.out_height, threads);
+}
+
+}  // namespace blurops
