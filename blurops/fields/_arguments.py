@@ -31,9 +31,14 @@ def odd(function: str, argument: str, value: Any) -> int:
 
 
 def real(
-    function: str, argument: str, value: Any, *, above: float | None = None, least: float | None = None
+    function: str,
+    argument: str,
+    value: Any,
+    *,
+    above: float | None = None,
+    least: float | None = None,
 ) -> float:
-    """Returns `value` as a float; raises unless it is finite and respects the open or closed bound."""
+    """Returns `value` as a float; raises unless it is finite, above `above`, not below `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(message(function, argument, "be a number", repr(value)))
     if not math.isfinite(value):

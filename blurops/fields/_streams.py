@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Random streams that are addressed by seed, purpose and index, and never touch torch's global one."""
+"""Random streams addressed by seed, purpose and index; torch's global one is never touched."""
 
 import zlib
 

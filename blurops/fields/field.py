@@ -50,7 +50,9 @@ class BlurField(NamedTuple):
 
     def to(self, *args: Any, **kwargs: Any) -> "BlurField":
         """The field with both tensors moved or converted as `torch.Tensor.to` does."""
-        return BlurField(self.kernels.to(*args, **kwargs), self.mixing.to(*args, **kwargs), self.meta)
+        return BlurField(
+            self.kernels.to(*args, **kwargs), self.mixing.to(*args, **kwargs), self.meta
+        )
 
     def kernels_at(self, rows: Tensor, columns: Tensor) -> Tensor:
         """The mixed kernel of each pixel, `sum_b mixing_b[p] kernels_b`.
@@ -78,11 +80,15 @@ def check_field(function: str, kernels: Any, mixing: Any) -> None:
     _check.batch(function, "kernels", kernels, 1)
     _check.kernel_size(function, "kernels", kernels.shape[2:], tuple(kernels.shape))
     if kernels.shape[1] == 0:
-        raise ValueError(message(function, "kernels", "hold at least one kernel", tuple(kernels.shape)))
+        raise ValueError(
+            message(function, "kernels", "hold at least one kernel", tuple(kernels.shape))
+        )
     _check.batch(function, "mixing", mixing, 1)
     if mixing.shape[1] != kernels.shape[1]:
         raise ValueError(
             message(function, "mixing", f"be (1, {kernels.shape[1]}, H, W)", tuple(mixing.shape))
         )
     if mixing.numel() == 0:
-        raise ValueError(message(function, "mixing", "hold at least one pixel", tuple(mixing.shape)))
+        raise ValueError(
+            message(function, "mixing", "hold at least one pixel", tuple(mixing.shape))
+        )

@@ -128,7 +128,9 @@ def _check_header(path: str | os.PathLike[str], metadata: dict[str, str], names:
     if metadata.get("version") != VERSION:
         raise _refused(path, f"be of version {VERSION}", metadata.get("version", "none"))
     if names != {"kernels", "mixing"}:
-        raise _refused(path, "hold the tensors kernels and mixing", ", ".join(sorted(names)) or "none")
+        raise _refused(
+            path, "hold the tensors kernels and mixing", ", ".join(sorted(names)) or "none"
+        )
 
 
 def _read_meta(path: str | os.PathLike[str], metadata: dict[str, str]) -> dict[str, Any]:
@@ -140,7 +142,9 @@ def _read_meta(path: str | os.PathLike[str], metadata: dict[str, str]) -> dict[s
         if not isinstance(extra, dict):
             raise ValueError("extra is not an object")
     except (KeyError, ValueError, RecursionError) as error:
-        raise _refused(path, "have readable metadata", f"{type(error).__name__}: {error}") from error
+        raise _refused(
+            path, "have readable metadata", f"{type(error).__name__}: {error}"
+        ) from error
     meta = _checked_meta("load_field", {**extra, **own})
     return field_meta(meta.pop("boundary"), meta.pop("gamma")) | meta
 

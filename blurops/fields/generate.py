@@ -126,7 +126,9 @@ def camera_motion_field(
             not fit K x K.
 
     Example:
-        >>> field, errors = camera_motion_field(24, 32, rotation=(0.1, 0, 0), basis_size=6, kernel_size=7)
+        >>> field, errors = camera_motion_field(
+        ...     24, 32, rotation=(0.1, 0, 0), basis_size=6, kernel_size=7
+        ... )
         >>> field.kernels.shape, errors.svd_bound <= errors.error
         (torch.Size([1, 6, 7, 7]), True)
     """
@@ -227,12 +229,16 @@ def _checked_masks(masks: Tensor, count: int, size: tuple[int, int]) -> Tensor:
     name = "moving_objects_field"
     shape = (count, *size)
     if not isinstance(masks, Tensor):
-        raise TypeError(message(name, "masks", f"be a tensor of shape {shape}", type(masks).__name__))
+        raise TypeError(
+            message(name, "masks", f"be a tensor of shape {shape}", type(masks).__name__)
+        )
     if masks.dtype != torch.bool and not masks.is_floating_point():
         got = _check.dtype_name(masks.dtype)
         raise TypeError(message(name, "masks", "be bool or floating point", got))
     if tuple(masks.shape) != shape:
-        raise ValueError(message(name, "masks", f"be {shape}, one for each motion", tuple(masks.shape)))
+        raise ValueError(
+            message(name, "masks", f"be {shape}, one for each motion", tuple(masks.shape))
+        )
     masks = masks.double()
     if not bool(((masks >= 0) & (masks <= 1)).all()):
         raise ValueError(message(name, "masks", "lie in [0, 1]", "other values"))

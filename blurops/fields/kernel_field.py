@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Kernel fields: the kernel of every pixel, computed for the pixels asked for and never all at once."""
+"""Kernel fields: the kernel of every pixel, made for the pixels asked for, never all at once."""
 
 import math
 from typing import Any, Protocol, runtime_checkable
@@ -42,7 +42,9 @@ class DenseKernelField:
     def __init__(self, kernels: Tensor) -> None:
         if not isinstance(kernels, Tensor) or not kernels.is_floating_point():
             got = kernels.dtype if isinstance(kernels, Tensor) else type(kernels).__name__
-            raise TypeError(message("DenseKernelField", "kernels", "be a floating-point tensor", got))
+            raise TypeError(
+                message("DenseKernelField", "kernels", "be a floating-point tensor", got)
+            )
         shape = tuple(kernels.shape)
         side = shape[-1] if shape else 0
         if kernels.ndim not in (3, 4) or shape[-2:] != (side, side) or side % 2 == 0:
@@ -131,7 +133,7 @@ class UniformKernelField:
         self.kernel_size = kernel.shape[0]
         self.kernel = kernel.double()
 
-    def kernels_at(self, rows: Tensor, columns: Tensor) -> Tensor:  # noqa: ARG002
+    def kernels_at(self, rows: Tensor, columns: Tensor) -> Tensor:
         """(P, K, K) float64, the kernel for each pixel."""
         return self.kernel.expand(len(rows), -1, -1)
 

@@ -23,9 +23,9 @@ def smooth_mixing(
 ) -> Tensor:
     """Mixing maps that change slowly over the image: `m = softmax over b of contrast * g_b`.
 
-    Each g_b is a smooth Gaussian field: standard normal coefficients on a grid with spacing `scale`,
-    interpolated by the cubic B-spline, so it is twice continuously differentiable. Sizes are
-    relative, so one seed gives the same picture at every resolution.
+    Each g_b is a smooth Gaussian field: standard normal coefficients on a grid with spacing
+    `scale`, interpolated by the cubic B-spline, so it is twice continuously differentiable. Sizes
+    are relative, so one seed gives the same picture at every resolution.
 
     Args:
         count: B, the number of maps.
@@ -95,7 +95,10 @@ def segment_mixing(
     count, height, width, seed = _sizes("segment_mixing", count, height, width, seed)
     softness = arguments.real("segment_mixing", "softness", softness, least=0)
     sites = torch.stack(
-        [torch.rand(2, generator=stream(seed, "segments", b), dtype=torch.float64) for b in range(count)]
+        [
+            torch.rand(2, generator=stream(seed, "segments", b), dtype=torch.float64)
+            for b in range(count)
+        ]
     )
     sites = sites * torch.tensor([height, width], dtype=torch.float64) - 0.5
     apart = torch.cdist(sites, sites)

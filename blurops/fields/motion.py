@@ -25,9 +25,9 @@ class CameraMotion:
     """A camera that turns, shifts and zooms during the exposure, before a distant or flat scene.
 
     Pixel p sees the sharp image at `c + s_t + pi(K R_t K^-1 ((p - c) / z_t))`: the homography of a
-    rotating camera (Whyte et al., "Non-uniform deblurring for shaken images", 2010), after a zoom and
-    before a shift, with `K = diag(f, f, 1)`, c the image centre and pi the division by the third
-    coordinate.
+    rotating camera (Whyte et al., "Non-uniform deblurring for shaken images", 2010), after a zoom
+    and before a shift, with `K = diag(f, f, 1)`, c the image centre and pi the division by the
+    third coordinate.
 
     Each of rotation, translation and zoom is either the whole change over the exposure, made at
     constant speed with the middle of the exposure as the reference pose, or a sequence of T >= 2
@@ -89,7 +89,7 @@ class CameraMotion:
         ray = (matrix @ ray[..., None])[..., 0]
         if bool((ray[..., 2] <= 0).any()):
             raise ValueError(
-                message("CameraMotion", "rotation", "keep the scene before the camera", "a larger turn")
+                message("CameraMotion", "rotation", "keep the scene in front", "a larger turn")
             )
         seen = focal * ray[..., :2] / ray[..., 2:]
         return seen + _resample(self.translation, steps) - local[:, None]
@@ -100,8 +100,8 @@ class ObjectMotion:
     """A flat object that moves in the image: it turns and grows about its centre, and shifts.
 
     A point of the object at q in the reference pose is at `c + z_t R_t (q - c) + s_t` at time t;
-    pixel p therefore sees the reference at `c + R_t^-1 (p - s_t - c) / z_t`. Arguments are totals or
-    tables of poses as in `CameraMotion`.
+    pixel p therefore sees the reference at `c + R_t^-1 (p - s_t - c) / z_t`. Arguments are totals
+    or tables of poses as in `CameraMotion`.
 
     Args:
         translation: (2,) or (T, 2) motion (x right, y down) of the object in pixels.

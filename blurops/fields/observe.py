@@ -27,9 +27,9 @@ def observe(
 ) -> Tensor:
     """The picture a camera takes of a blurred scene, `v = R(H u + n)^(1 / gamma)`.
 
-    Carbajal et al., eq. 3: blur H, white Gaussian noise n, sensor response R (eq. 4), display gamma.
-    Noise can make `R(H u + n)` negative, where the power has no value: it is clipped at 0 first,
-    whatever the gamma.
+    Carbajal et al., eq. 3: blur H, white Gaussian noise n, sensor response R (eq. 4), display
+    gamma. Noise can make `R(H u + n)` negative, where the power has no value: it is clipped at 0
+    first, whatever the gamma.
 
     Args:
         sharp: (N, C, H, W) scene u in linear light, non-negative; 1 is the level of white, and
@@ -62,7 +62,6 @@ def observe(
         draw = torch.randn(blurred.shape, generator=stream(seed, "noise"), dtype=torch.float32)
         blurred = blurred + noise * draw.to(blurred)
     if saturation is not None:
-        # Imported here because the solvers' ops, which own the response, import lazily too.
         from blurops.ops.saturate.op import saturate
 
         blurred = saturate(blurred, saturation.a, saturation.level)

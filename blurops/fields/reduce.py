@@ -16,8 +16,8 @@ from blurops.fields.kernel_field import KernelField, as_kernel_field
 
 _ALTERNATIONS = 6  # of mixing and kernels, each time a basis kernel joins
 _SWEEPS = 3  # over the basis kernels in each alternation
-# The mixing of a pixel is done when the most that is left to gain is below the larger of these shares
-# of half its squared error (5e-4 of its error) and of half its squared kernel.
+# The mixing of a pixel is done when the most that is left to gain is below the larger of these
+# shares, of half its squared error (so 5e-4 of its error) and of half its squared kernel.
 _GAP_OF_ERROR, _GAP_OF_KERNEL = 1e-3, 1e-6
 _MAX_STEPS = 300
 _CHECK = 10  # steps between looks at the gap
@@ -57,7 +57,7 @@ def reduce_kernel_field(
     accelerated projected gradient, each basis kernel exactly by projecting its least-squares
     solution to the simplex (as hierarchical alternating least squares does for non-negative
     factors). Then every pixel's mixing is solved with the basis fixed, in chunks, so that the
-    H x W x K x K kernels never exist at once. The kernels need not have unit sum, but the result does.
+    H x W x K x K kernels never exist at once.
 
     Args:
         kernel_field: (P, K, K) or (H, W, K, K) kernels, or an object with `size`, `kernel_size` and
@@ -84,7 +84,7 @@ def reduce_kernel_field(
     source = as_kernel_field(name, kernel_field)
     basis_size = arguments.positive_int(name, "basis_size", basis_size)
     target = _Samples(name, source, samples, seed)
-    for basis, weights in _growing_basis(target.kernels):  # noqa: B007
+    for basis, weights in _growing_basis(target.kernels):
         if len(basis) == basis_size or target.error(basis, weights) < _EXACT:
             break
     kernels = target.unfold(basis)
@@ -103,7 +103,7 @@ def error_curve(
     samples: int = 1024,
     seed: int = 0,
 ) -> tuple[list[float], list[float]]:
-    """The errors of `reduce_kernel_field` on its sampled pixels, for several basis sizes in one run.
+    """The errors of `reduce_kernel_field` on its samples, for several basis sizes in one run.
 
     Args:
         kernel_field, samples, seed: as there.
@@ -209,7 +209,7 @@ def _growing_basis(target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _fit_basis(target: Tensor, basis: Tensor, weights: Tensor) -> Tensor:
-    """Minimises over one basis kernel at a time; each step is exact, the quadratic being isotropic."""
+    """Minimises over one basis kernel at a time, exactly: each such quadratic is isotropic."""
     gram, cross = weights.T @ weights, weights.T @ target
     basis = basis.clone()
     for _ in range(_SWEEPS):
@@ -224,8 +224,8 @@ def convex_weights(target: Tensor, basis: Tensor, start: Tensor | None = None) -
     """Weights on the simplex that minimise `||target - weights @ basis||^2`, row by row.
 
     The accelerated projected gradient of Beck and Teboulle (2009), restarted where it turns uphill
-    (O'Donoghue and Candes, 2015), until each row's Frank-Wolfe gap, a bound on what is left to gain,
-    is below a thousandth of its squared error, or a millionth of its squared norm.
+    (O'Donoghue and Candes, 2015), until each row's Frank-Wolfe gap, a bound on what is left to
+    gain, is below a thousandth of its squared error, or a millionth of its squared norm.
 
     Args:
         target: (P, S).

@@ -15,13 +15,13 @@ def render_paths(paths: Tensor, kernel_size: int) -> Tensor:
     """Kernels of motion paths: `k[d] = mean over time of tent(x(t) - dx) tent(y(t) - dy)`.
 
     `tent(s) = max(0, 1 - |s|)` is bilinear interpolation, so correlating with the kernel is the
-    average of bilinearly sampled images over the exposure. The integral along each straight piece is
-    exact (pieces are split where they cross a pixel line), hence so are the sum, 1, and the
+    average of bilinearly sampled images over the exposure. The integral along each straight piece
+    is exact (pieces are split where they cross a pixel line), hence so are the sum, 1, and the
     centroid, the mean of the path.
 
     Args:
-        paths: (P, T, 2) float64 polylines of T >= 2 points at equal time steps, (x right, y down) in
-            pixels from the kernel centre; every |x| and |y| at most `kernel_size // 2`.
+        paths: (P, T, 2) float64 polylines of T >= 2 points at equal time steps, (x right, y down)
+            in pixels from the kernel centre; every |x| and |y| at most `kernel_size // 2`.
         kernel_size: K, the odd side of the kernels.
 
     Returns:

@@ -9,9 +9,9 @@ numbers are not public, so this is a model of the same kind with our own numbers
 observation it rests on:
 
 - **tremor**: a peak of the angular acceleration spectrum between 8 and 12 Hz. Physiological hand
-  tremor has "a clear peak between 6 and 12 Hz", mechanical resonance driven by muscle noise (Lakie et
-  al., J. Physiol. 593, 2015); a peak of 0.0015 to 0.035 g, most often 0.01 g, and a peak
-  frequency that varies by 2.5 Hz (Wade, Gresty and Findley, Arch. Neurol. 39, 1982);
+  tremor has "a clear peak between 6 and 12 Hz", a mechanical resonance (Lakie et al., J. Physiol.
+  593, 2015), of 0.0015 to 0.035 g, most often 0.01 g, at a frequency that varies by 2.5 Hz (Wade,
+  Gresty and Findley, Arch. Neurol. 39, 1982);
 - **drift**: slow wandering below about 1 Hz. A hand-held exposure is a nearly straight line when
   short and a random walk when long, which a velocity with a correlation time near a second gives.
 """
@@ -32,12 +32,13 @@ TREMOR_WIDTH = 1.25  # Hz, standard deviation of the peak: a range of 2.5 Hz (Wa
 # by sqrt(2); drawn log-uniformly, so the median is the 0.01 g that Wade et al. found most often.
 TREMOR_ACCELERATION = (0.21, 2.43)
 DRIFT_CORNER = 1.0  # Hz (ours)
-# rad/s (ours). With the median tremor (0.011 rad/s) both axes move 0.03 rad/s, or 0.6 mrad in 1/50 s:
-# one circle of confusion (0.03 mm) at 50 mm, the photographers' rule of one over the focal length.
+# rad/s (ours). With the median tremor (0.011 rad/s) both axes move 0.03 rad/s, or 0.6 mrad in
+# 1/50 s: one circle of confusion (0.03 mm) at 50 mm, the photographers' rule of one over the focal
+# length.
 DRIFT_SPEED = 0.018
 _PERIOD = 16.0  # s: the signal is a Fourier series of this period
-_BANDWIDTH = 24.0  # Hz: the tremor is 12 + 9.6 standard deviations down, the drift 55 dB
-_RATE = 512  # steps per second: chords of the path stay within 0.01 px of it at 1000 px focal length
+_BANDWIDTH = 24.0  # Hz: more than 9 standard deviations above the highest tremor peak
+_RATE = 512  # steps per second: chords stay within 0.01 px of the path at 1000 px focal length
 
 
 def tremor_spectrum(
@@ -57,7 +58,7 @@ def tremor_spectrum(
     Args:
         frequency: any shape, Hz.
         peak: centre of the tremor peak, Hz.
-        acceleration: root mean square of the tremor, rad/s^2.
+        acceleration: root mean square of the tremor's acceleration, rad/s^2.
         drift: root mean square of the drift's angular velocity, rad/s.
 
     Returns:
@@ -71,7 +72,8 @@ def tremor_spectrum(
     tremor = torch.exp(-0.5 * ((frequency - peak) / TREMOR_WIDTH) ** 2)
     tremor = tremor * (acceleration**2 / (TREMOR_WIDTH * math.sqrt(2 * math.pi)))
     velocity = drift**2 * (2 * math.sqrt(2) / (math.pi * DRIFT_CORNER))
-    return tremor + (2 * math.pi * frequency) ** 2 * velocity / (1 + (frequency / DRIFT_CORNER) ** 4)
+    drift_density = velocity / (1 + (frequency / DRIFT_CORNER) ** 4)
+    return tremor + (2 * math.pi * frequency) ** 2 * drift_density
 
 
 def hand_tremor(duration: float, steps: int, *, seed: int = 0, index: int = 0) -> Tensor:
@@ -183,7 +185,8 @@ def _angles(duration: float, steps: int, generator: torch.Generator) -> Tensor:
         dim=-1,
     )
     omega = 2 * math.pi * frequency
-    # A harmonic of the angle carries the acceleration's power in its bin of 1 / period, over omega^4.
+    # A harmonic of the angle carries the acceleration's power in its bin, 1 / period wide, over
+    # omega^4.
     amplitude = (power / _PERIOD).sqrt() / omega[:, None] ** 2
     coefficients = torch.randn(2, *amplitude.shape, generator=generator, dtype=torch.float64)
     time = torch.linspace(0, duration, steps + 1, dtype=torch.float64)
