@@ -26,7 +26,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMPS)/demo ## blur a photograph, restore it, and write the pictures and report.json into out/
-	$(BIN)/blurops demo --out out
+	$(BIN)/blurops demo -o out
 
 test: $(STAMPS)/test ## build everything and run the test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)

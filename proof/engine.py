@@ -14,7 +14,7 @@ from proof.tree import ProofError, Tree, check_unique, tail
 
 
 @dataclass(frozen=True)
-class Tests:
+class Selection:
     """A selection of the suite, quick enough to be run once per mutant."""
 
     paths: tuple[str, ...]
@@ -33,7 +33,7 @@ class Mutant:
     file: str
     old: str
     new: str
-    tests: Tests
+    tests: Selection
 
     @property
     def native(self) -> bool:
@@ -67,7 +67,7 @@ class Report:
     log: str
 
 
-def run_tests(tree: Tree, tests: Tests, *, stop: bool, limit: float) -> Report:
+def run_tests(tree: Tree, tests: Selection, *, stop: bool, limit: float) -> Report:
     """Run a selection in the copy; ``stop`` ends it at the first failure."""
     junit = tree.root / "proof-junit.xml"
     junit.unlink(missing_ok=True)
@@ -106,7 +106,7 @@ class Bench:
         self._clean_module = self.tree.root / "build" / "clean-module"
         shutil.copyfile(module, self._clean_module)
 
-    def baseline(self, tests: Tests) -> float:
+    def baseline(self, tests: Selection) -> float:
         """The unchanged copy must pass; returns the seconds it took."""
         start = time.perf_counter()
         report = run_tests(self.tree, tests, stop=False, limit=2 * self.limit)
