@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Restoration: from a blurred image and its blur to the sharp one."""
+
+from blurops.ops.rl_step import Saturation
+from blurops.solvers.richardson_lucy import Restoration, richardson_lucy
+
+__all__ = ["Restoration", "Saturation", "richardson_lucy"]
