@@ -170,7 +170,7 @@ def moving_objects_field(
             (K, K), in correlation orientation, such as one of `camera_shake_kernels`.
         background: likewise; None stands still.
         basis_size, samples, boundary, seed, progress: see `reduce_kernel_field`.
-        kernel_size: K, odd; all motions must fit.
+        kernel_size: K, odd; each motion must fit on its object's pixels.
 
     Returns:
         The BlurField and its ReductionError, zeros when the field is exact.
@@ -192,9 +192,10 @@ def moving_objects_field(
     basis_size = arguments.positive_int(name, "basis_size", basis_size)
     masks = _checked_masks(masks, len(motions), (height, width))
     layers = [
-        _layer(height, width, kernel_size, motion)
-        for motion in [CameraMotion() if background is None else background, *motions]
+        _layer(height, width, kernel_size, CameraMotion() if background is None else background)
     ]
+    for motion, mask in zip(motions, masks, strict=True):
+        layers.append(_layer(height, width, kernel_size, motion, mask > 0))
     source = LayeredKernelField(layers[0], layers[1:], masks)
     if len(layers) <= basis_size and all(isinstance(item, UniformKernelField) for item in layers):
         kernels = torch.stack([layer.kernel for layer in layers]).float()
@@ -207,7 +208,9 @@ def moving_objects_field(
     return _named(field, name), errors
 
 
-def _layer(height: int, width: int, kernel_size: int, motion: Motion | Tensor) -> KernelField:
+def _layer(
+    height: int, width: int, kernel_size: int, motion: Motion | Tensor, where: Tensor | None = None
+) -> KernelField:
     """The kernel field of one layer; a motion that moves all pixels alike becomes one kernel."""
     if isinstance(motion, Tensor):
         field = UniformKernelField(height, width, motion)
@@ -217,7 +220,7 @@ def _layer(height: int, width: int, kernel_size: int, motion: Motion | Tensor) -
                 message("moving_objects_field", "motions", wanted, tuple(motion.shape))
             )
         return field
-    field = MotionKernelField(height, width, motion, kernel_size)
+    field = MotionKernelField(height, width, motion, kernel_size, where=where)
     if motion.uniform:
         kernel = field.kernels_at(torch.zeros(1).long(), torch.zeros(1).long())[0]
         return UniformKernelField(height, width, kernel)

@@ -68,12 +68,23 @@ class MotionKernelField:
         height, width: size of the blurred image.
         motion: what moves.
         kernel_size: K, odd.
+        where: (H, W) bool, the pixels whose motion must fit inside K x K, such as an object's own;
+            None means all. Elsewhere a path that leaves the kernel is held at its border.
 
     Raises:
-        ValueError: the motion does not fit inside K x K; the error names the side that would.
+        TypeError, ValueError: an argument is of another kind, or the motion does not fit; the error
+            names the side that would hold it.
     """
 
-    def __init__(self, height: int, width: int, motion: Motion, kernel_size: int = 33) -> None:
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        motion: Motion,
+        kernel_size: int = 33,
+        *,
+        where: Tensor | None = None,
+    ) -> None:
         name = "MotionKernelField"
         if not isinstance(motion, Motion):
             wanted = "be a CameraMotion or an ObjectMotion"
@@ -84,15 +95,21 @@ class MotionKernelField:
         )
         self.kernel_size = arguments.odd(name, "kernel_size", kernel_size)
         self.motion = motion
+        self._where = where
         self._steps = time_steps(motion, 0.0)
-        reach = self._check_reach(self._paths(_lattice(self.size)))
-        self._steps = time_steps(motion, reach)
+        points = _lattice(self.size) if where is None else _some_of(where)
+        if len(points):
+            reach = self._check_reach(self._paths(points))
+            self._steps = time_steps(motion, reach)
 
     def kernels_at(self, rows: Tensor, columns: Tensor) -> Tensor:
         """(P, K, K) float64 kernels of the pixels."""
         paths = self._paths(torch.stack([columns, rows], dim=-1).double())
-        self._check_reach(paths)
-        return render_paths(paths, self.kernel_size)
+        must_fit = paths if self._where is None else paths[self._where[rows, columns]]
+        if len(must_fit):
+            self._check_reach(must_fit)
+        radius = self.kernel_size // 2
+        return render_paths(paths.clamp(-radius, radius), self.kernel_size)
 
     def _paths(self, points: Tensor) -> Tensor:
         return self.motion.displacements(points, self.size, self._steps)
@@ -224,3 +241,9 @@ def _lattice(size: tuple[int, int]) -> Tensor:
     edges = [torch.stack([across, torch.full_like(across, row)], -1) for row in (0, height - 1)]
     edges += [torch.stack([torch.full_like(down, x), down], -1) for x in (0, width - 1)]
     return torch.cat([inner, *edges])
+
+
+def _some_of(where: Tensor) -> Tensor:
+    """(P, 2) pixels (x, y) of a bool map, evenly thinned to a few thousand."""
+    pixels = where.nonzero()
+    return pixels[:: max(1, len(pixels) // 4096)].flip(-1).double()

@@ -8,13 +8,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from blurops import _check
 from blurops._check import message
 from blurops.fields import _arguments as arguments
 from blurops.fields._streams import stream
 from blurops.fields.field import BlurField, field_meta
 from blurops.fields.kernel_field import KernelField, as_kernel_field
 
-_ALTERNATIONS = 6  # of mixing and kernels, each time a basis kernel joins
+_ALTERNATIONS = 20  # of mixing and kernels at most, each time a basis kernel joins
+_WORTHWHILE = 0.01  # relative gain in squared error below which the alternation ends
 _SWEEPS = 3  # over the basis kernels in each alternation
 # The mixing of a pixel is done when the most that is left to gain is below the larger of these
 # shares, of half its squared error (so 5e-4 of its error) and of half its squared kernel.
@@ -81,6 +83,7 @@ def reduce_kernel_field(
         True
     """
     name = "reduce_kernel_field"
+    _check.choice(name, "boundary", boundary, _check.BOUNDARIES)
     source = as_kernel_field(name, kernel_field)
     basis_size = arguments.positive_int(name, "basis_size", basis_size)
     target = _Samples(name, source, samples, seed)
@@ -198,14 +201,23 @@ def _growing_basis(target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     weights = target.new_ones(len(target), 1)
     yield basis, weights
     while True:
-        residual = (target - weights @ basis).square().sum(1)
-        worst = target[residual.argmax()][None]
+        worst = target[_lost(target, basis, weights).argmax()][None]
         basis = torch.cat([basis, project_to_simplex(worst)])
         weights = torch.cat([weights, torch.zeros_like(weights[:, :1])], dim=1)
+        weights = convex_weights(target, basis, weights)
+        lost = float(_lost(target, basis, weights).sum())
         for _ in range(_ALTERNATIONS):
-            weights = convex_weights(target, basis, weights)
             basis = _fit_basis(target, basis, weights)
+            weights = convex_weights(target, basis, weights)
+            before, lost = lost, float(_lost(target, basis, weights).sum())
+            if lost > (1 - _WORTHWHILE) * before:
+                break
         yield basis, weights
+
+
+def _lost(target: Tensor, basis: Tensor, weights: Tensor) -> Tensor:
+    """(P,) squared error of each row."""
+    return (target - weights @ basis).square().sum(1)
 
 
 def _fit_basis(target: Tensor, basis: Tensor, weights: Tensor) -> Tensor:
