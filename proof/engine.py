@@ -147,13 +147,18 @@ class Bench:
 
 
 def check_table(root: Path, mutants: Sequence[Mutant]) -> None:
-    """Find a stale table before anything is built."""
+    """Find what is stale in the table, all of it, before anything is built."""
+    problems = []
     names = [mutant.name for mutant in mutants]
-    for name in names:
-        if names.count(name) > 1:
-            raise ProofError(f"two mutants are called {name!r}")
+    problems += [f"two mutants are called {name!r}" for name in set(names) if names.count(name) > 1]
     for mutant in mutants:
         path = root / mutant.file
         if not path.is_file():
-            raise ProofError(f"{mutant.name}: there is no file {mutant.file}")
-        check_unique(mutant.file, path.read_text(), mutant.old, mutant.new)
+            problems.append(f"{mutant.name}: there is no file {mutant.file}")
+            continue
+        try:
+            check_unique(mutant.file, path.read_text(), mutant.old, mutant.new)
+        except ProofError as error:
+            problems.append(f"{mutant.name}: {error}")
+    if problems:
+        raise ProofError("the table of mutants is stale:\n" + "\n".join(problems))

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs in the sensor response, the Richardson-Lucy step, the operators and the solver."""
+
+from proof.engine import Mutant, Selection
+
+RESPONSE = Selection(("tests/test_saturate.py",))
+STEP = Selection(("tests/test_rl_step.py",))
+OPERATORS = Selection(("tests/test_operators.py",))
+
+_FORMULA = "blurops/ops/rl_step/formula.py"
+_SATURATE = "blurops/ops/saturate/reference.py"
+_MIXED = "blurops/operators/mixed.py"
+_OPERATOR = "blurops/operators/operator.py"
+
+MUTANTS = (
+    Mutant(
+        "saturate: the ceiling is not subtracted",
+        _SATURATE,
+        "t = a * (work - level)",
+        "t = a * work",
+        RESPONSE,
+    ),
+    Mutant(
+        "saturate: the form for dark values is used for bright ones",
+        _SATURATE,
+        "torch.where(t <= 0, below, above)",
+        "torch.where(t <= t.abs(), below, above)",
+        RESPONSE,
+    ),
+    Mutant(
+        "saturate: R' rises where it must fall",
+        _SATURATE,
+        "torch.sigmoid(a * (level - _working(x)))",
+        "torch.sigmoid(a * (_working(x) - level))",
+        RESPONSE,
+    ),
+    Mutant(
+        "rl_step: the normaliser is dropped",
+        _FORMULA,
+        "factor = adjoint(ratios).clamp(min=0) / torch.where(seen, column_sums, 1)",
+        "factor = adjoint(ratios).clamp(min=0)",
+        STEP,
+    ),
+    Mutant(
+        "rl_step: R stands where R' belongs",
+        _FORMULA,
+        "weight = saturate_derivative(light, saturation.a, saturation.level)",
+        "weight = saturate(light, saturation.a, saturation.level)",
+        STEP,
+    ),
+    Mutant(
+        "rl_step: the reliable set is not eroded",
+        _FORMULA,
+        "inside = -F.max_pool2d(-inside, 3, stride=1, padding=1)",
+        "inside = 1 * inside",
+        STEP,
+    ),
+    Mutant(
+        "rl_step: TV has the wrong sign",
+        _FORMULA,
+        "return 1 - tv * divergence",
+        "return 1 + tv * divergence",
+        STEP,
+    ),
+    Mutant(
+        "rl_step: unseen pixels are multiplied by what no data say",
+        _FORMULA,
+        "return torch.where(seen, factor, 1)",
+        "return factor",
+        STEP,
+    ),
+    Mutant(
+        "rl_step: tau is a thousand times too large in float64",
+        _FORMULA,
+        "return 1e-10 if dtype == torch.float64 else 1e-4",
+        "return 1e-4",
+        STEP,
+    ),
+    Mutant(
+        "rl_step: unreliable data ask for darkness, not for no change",
+        _FORMULA,
+        "return observed * weight / (response + eps) + (1 - weight)",
+        "return observed * weight / (response + eps)",
+        STEP,
+    ),
+    Mutant(
+        "rl_step: the two sets are exchanged",
+        _FORMULA,
+        "return reliable * for_reliable + (1 - reliable) * for_bright",
+        "return reliable * for_bright + (1 - reliable) * for_reliable",
+        STEP,
+    ),
+    Mutant(
+        "rl_step: the damaged pixels are those that are not",
+        _FORMULA,
+        "(blur(1 - reliable) <= _LOST_SHARE)",
+        "(blur(1 - reliable) > _LOST_SHARE)",
+        STEP,
+    ),
+    Mutant(
+        "rl_step: the mask is ignored beside a saturation",
+        _FORMULA,
+        "return response, weight if mask is None else weight * mask",
+        "return response, weight",
+        STEP,
+    ),
+    Mutant(
+        "operators: kept column sums outlive a change of the kernels",
+        _MIXED,
+        "kept is now and version == now._version",
+        "kept is now",
+        OPERATORS,
+    ),
+    Mutant(
+        "operators: the transpose applies the blur",
+        _OPERATOR,
+        "return self._operator.adjoint(x)",
+        "return self._operator.forward(x)",
+        OPERATORS,
+    ),
+    Mutant(
+        "operators: check_adjoint finds nothing",
+        "blurops/testing.py",
+        "return float((left - right).abs() / scale)",
+        "return float((left - left).abs() / scale)",
+        OPERATORS,
+    ),
+)
