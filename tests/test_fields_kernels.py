@@ -319,7 +319,7 @@ class TestCameraShakeField:
             "orientation": "correlation",
             "generator": "camera_shake_field",
             "seed": 3,
-            "mixing": mixing,
+            "maps": mixing,
         }
         assert field.size == (30, 40)
         assert field.to(torch.float64).mixing.dtype == torch.float64

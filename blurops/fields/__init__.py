@@ -15,6 +15,7 @@ from blurops.fields.kernel_field import (
     MotionKernelField,
     UniformKernelField,
 )
+from blurops.fields.linear_motion import linear_motion_kernel
 from blurops.fields.mixing import segment_mixing, smooth_mixing
 from blurops.fields.motion import CameraMotion, ObjectMotion
 from blurops.fields.observe import observe
@@ -39,6 +40,7 @@ __all__ = [
     "camera_shake_kernels",
     "error_curve",
     "hand_tremor",
+    "linear_motion_kernel",
     "load_field",
     "moving_objects_field",
     "observe",

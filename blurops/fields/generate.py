@@ -84,7 +84,7 @@ def camera_shake_field(
         maps = smooth_mixing(basis_size, height, width, scale=scale, contrast=contrast, seed=seed)
     else:
         maps = segment_mixing(basis_size, height, width, softness=softness, seed=seed)
-    meta = field_meta(boundary, gamma, generator=name, seed=seed, mixing=mixing)
+    meta = field_meta(boundary, gamma, generator=name, seed=seed, maps=mixing)
     return BlurField(kernels[None], maps, meta)
 
 

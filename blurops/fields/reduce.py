@@ -22,6 +22,7 @@ _SWEEPS = 3  # over the basis kernels in each alternation
 # shares, of half its squared error (so 5e-4 of its error) and of half its squared kernel.
 _GAP_OF_ERROR, _GAP_OF_KERNEL = 1e-3, 1e-6
 _MAX_STEPS = 300
+_LEARNING_STEPS = 60  # in an alternation, where the next one goes on from there
 _CHECK = 10  # steps between looks at the gap
 _EXACT = 1e-6  # relative error below which no further basis kernel is wanted
 _CHUNK = 1 << 12  # pixels whose kernels exist at one time
@@ -204,11 +205,11 @@ def _growing_basis(target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         worst = target[_lost(target, basis, weights).argmax()][None]
         basis = torch.cat([basis, project_to_simplex(worst)])
         weights = torch.cat([weights, torch.zeros_like(weights[:, :1])], dim=1)
-        weights = convex_weights(target, basis, weights)
+        weights = convex_weights(target, basis, weights, _LEARNING_STEPS)
         lost = float(_lost(target, basis, weights).sum())
         for _ in range(_ALTERNATIONS):
             basis = _fit_basis(target, basis, weights)
-            weights = convex_weights(target, basis, weights)
+            weights = convex_weights(target, basis, weights, _LEARNING_STEPS)
             before, lost = lost, float(_lost(target, basis, weights).sum())
             if lost > (1 - _WORTHWHILE) * before:
                 break
@@ -232,7 +233,9 @@ def _fit_basis(target: Tensor, basis: Tensor, weights: Tensor) -> Tensor:
     return basis
 
 
-def convex_weights(target: Tensor, basis: Tensor, start: Tensor | None = None) -> Tensor:
+def convex_weights(
+    target: Tensor, basis: Tensor, start: Tensor | None = None, max_steps: int = _MAX_STEPS
+) -> Tensor:
     """Weights on the simplex that minimise `||target - weights @ basis||^2`, row by row.
 
     The accelerated projected gradient of Beck and Teboulle (2009), restarted where it turns uphill
@@ -244,6 +247,7 @@ def convex_weights(target: Tensor, basis: Tensor, start: Tensor | None = None) -
         basis: (B, S).
         start: (P, B) weights on the simplex to begin with; None begins with equal ones. No row
             ends worse than it began.
+        max_steps: an end to the iteration for rows that never get there.
 
     Returns:
         (P, B).
@@ -256,7 +260,7 @@ def convex_weights(target: Tensor, basis: Tensor, start: Tensor | None = None) -
     weights = first.clone()
     open_rows = torch.arange(len(target))
     state = _Descent(first, first, torch.ones_like(energy))
-    for _ in range(_MAX_STEPS // _CHECK):
+    for _ in range(max_steps // _CHECK):
         here = cross[:, open_rows]
         state = _descend(state, gram, here, rate)
         weights[:, open_rows] = state.weights
