@@ -24,6 +24,8 @@ from blurops.ops.rl_step import Saturation, rl_step
 class _MixedBlur(Operator):
     """Basis kernels, their mixing coefficients and the options of the family."""
 
+    _argument = "kernels"  # what the caller knows them as
+
     def __init__(
         self,
         kernels: Tensor,
@@ -38,8 +40,8 @@ class _MixedBlur(Operator):
             "boundary": boundary, "method": method, "precision": precision, "backend": backend,
         }  # fmt: skip
         _check.options(name, **self._options)
-        _check.tensor(name, "kernels", kernels, "(N or 1, B, Kh, Kw)")
-        _check.kernel_size(name, "kernels", kernels.shape[-2:], tuple(kernels.shape))
+        _check.tensor(name, self._argument, kernels, "(N or 1, B, Kh, Kw)")
+        _check.kernel_size(name, self._argument, kernels.shape[-2:], tuple(kernels.shape))
         self.kernels = kernels
         self._kept: _Kept | None = None
 
@@ -226,6 +228,8 @@ class UniformBlur(_MixedBlur):
         >>> bool(torch.allclose(blur @ torch.ones(1, 1, 4, 5), torch.ones(1, 1, 4, 5)))
         True
     """
+
+    _argument = "kernel"
 
     def __init__(
         self,

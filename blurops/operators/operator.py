@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from blurops.ops.rl_step import Saturation, formula
+from blurops.testing import dot_gap
 
 
 class Operator(ABC):
@@ -141,16 +142,13 @@ def check_adjoint(operator: Operator, shape: Sequence[int], *, seed: int = 0) ->
         image = torch.randn(tuple(size), generator=generator, dtype=torch.float64)
         return image.to(device=operator.device, dtype=operator.dtype)
 
-    def inner(left: Tensor, right: Tensor) -> float:
-        return float((left.double() * right.double()).sum())
-
+    magnitude = operator.absolute()
     with torch.no_grad():
         x = random(shape)
-        blurred = operator.forward(x)
-        y = random(blurred.shape)
-        gap = abs(inner(blurred, y) - inner(x, operator.adjoint(y)))
-        scale = inner(operator.absolute().forward(x.abs()).abs(), y.abs())
-    return 0.0 if gap == 0.0 else gap / scale
+        y = random(operator.forward(x).shape)
+        return dot_gap(
+            operator.forward, operator.adjoint, lambda z: magnitude.forward(z).abs(), x, y
+        )
 
 
 def check_operator(function: str, operator: object) -> None:

@@ -187,4 +187,6 @@ def compose(
         estimate, observed, forward(estimate), forward, transpose, column_sums,
         mask=mask, saturation=saturation, tv=tv, eps=eps,
     )  # fmt: skip
-    return result.clamp(max=torch.finfo(dtype).max).to(dtype) if half else result
+    if half:
+        result = result.clamp(max=torch.finfo(dtype).max).to(dtype)
+    return result.contiguous()

@@ -101,8 +101,8 @@ def saturate(
 
     Example:
         >>> import torch, blurops
-        >>> blurops.saturate(torch.tensor([0.0, 0.5, 1.0, 1.5]))
-        tensor([0.0000, 0.5000, 0.9861, 1.0000])
+        >>> blurops.saturate(torch.tensor([0.5, 1.0, 1.5]))
+        tensor([0.5000, 0.9861, 1.0000])
     """
     return _saturate(x, a, level, backend=backend)
 
