@@ -272,6 +272,9 @@ class TestReduction:
             error_curve(kernels, [])
         with pytest.raises(ValueError, match=r"error_curve: basis_sizes must be at least 1, got 0"):
             error_curve(kernels, [2, 0])
+        oblong = BlurField(torch.ones(1, 1, 3, 5), torch.ones(1, 1, 4, 4), {"boundary": "zeros"})
+        with pytest.raises(ValueError, match=r"kernel_field must have square kernels, got \(1, 1"):
+            reduce_kernel_field(oblong, 2)
         with pytest.raises(ValueError, match=r"kernel must be \(K, K\) with K odd, got \(3, 5\)"):
             UniformKernelField(4, 4, torch.ones(3, 5))
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from blurops import _check
 from blurops._check import message
 from blurops.fields import _arguments as arguments
+from blurops.fields.field import BlurField
 from blurops.fields.motion import Motion, time_steps
 from blurops.fields.splat import render_paths
 
@@ -224,6 +225,9 @@ def as_kernel_field(function: str, source: Any) -> KernelField:
     """A kernel field from what users have: one already, a BlurField, or a tensor of kernels."""
     if isinstance(source, Tensor):
         return DenseKernelField(source)
+    if isinstance(source, BlurField) and source.kernels.shape[2] != source.kernels.shape[3]:
+        got = tuple(source.kernels.shape)
+        raise ValueError(message(function, "kernel_field", "have square kernels", got))
     if isinstance(source, KernelField):
         return source
     wanted = "be a kernel field, a BlurField or a tensor of kernels"
