@@ -117,15 +117,22 @@ def restore(
     return track, result.losses
 
 
-def measure(scene: str, seed: int, size: int, sigma: float) -> list[Row]:
-    """Every method on one scene at one noise level."""
+def observation(
+    scene: str, seed: int, size: int, sigma: float
+) -> tuple[Tensor, blurops.BasisBlur, Tensor]:
+    """The picture, its blur, and the display values to be found."""
     sharp = sharp_scene(scene, seed, size)
     field = camera_shake_field(size, size, basis_size=25, kernel_size=KERNEL_SIZE, seed=seed)
     blur = blurops.BasisBlur(field.kernels, field.mixing, method="fft")
     observed = observe(
         sharp, blur, noise=sigma, saturation=blurops.Saturation(), gamma=GAMMA, seed=seed
     )
-    truth = sharp.clamp(max=1) ** (1 / GAMMA)
+    return observed, blur, sharp.clamp(max=1) ** (1 / GAMMA)
+
+
+def measure(scene: str, seed: int, size: int, sigma: float) -> list[Row]:
+    """Every method on one scene at one noise level."""
+    observed, blur, truth = observation(scene, seed, size, sigma)
     rows = []
     for preset_tv in PRESET_TVS:
         for method in METHODS:

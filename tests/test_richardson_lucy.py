@@ -15,6 +15,7 @@ from literal import BOUNDARIES
 import blurops
 from blurops import BasisBlur, Saturation, UniformBlur, richardson_lucy
 from blurops.operators import Operator
+from blurops.solvers.authors import SOBEL8_TV_LIMIT, sobel8_divisor
 from blurops.solvers.settings import DEFAULT, PRESETS
 
 VARIANTS = ("basic", "function", "masked", "combined")
@@ -215,6 +216,20 @@ class TestCarbajal2021:
         )  # fmt: skip
         expected = richardson_lucy(v, blur, saturation=Saturation(), iterations=4)
         torch.testing.assert_close(result.image, expected.image)
+
+
+def test_sobel8_divisor_stays_positive_up_to_its_limit():
+    bound = 1 - SOBEL8_TV_LIMIT * (8 + 4 * math.sqrt(2))
+    assert bound > 0
+    torch.manual_seed(0)
+    images = [torch.rand(100, 1, 9, 9), torch.eye(9).expand(1, 1, 9, 9), torch.zeros(1, 1, 9, 9)]
+    # The worst image is a dark point: every neighbour slopes down to it.
+    point = torch.zeros(1, 1, 9, 9)
+    point[..., 4, 4] = 1
+    for image in (*images, point, 1 - point):
+        divisor = sobel8_divisor(image, SOBEL8_TV_LIMIT)
+        assert float(divisor.min()) > bound - 1e-6
+    assert float(sobel8_divisor(1 - point, SOBEL8_TV_LIMIT).min()) < bound + 1e-6
 
 
 class TestCarbajal2021Paper:

@@ -3,7 +3,7 @@
 
 Everything is differentiable torch with finite gradients. The sets of the two-set step are
 constants: they come out of comparisons. Names follow the paper: U the estimate, V the observation,
-    W = HU, all in linear light.
+W = HU, all in linear light.
 """
 
 import math
@@ -20,7 +20,7 @@ Apply = Callable[[Tensor], Tensor]
 
 # A blurred pixel with more than this share of its kernel on set S has lost information. Small
 # shares are left in: dropping every touched pixel starves U around each highlight
-# (docs/richardson-lucy.md has the measurement).
+# (benchmarks/rl_lost_share.py measures it).
 _LOST_SHARE = 0.25
 
 

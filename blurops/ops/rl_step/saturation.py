@@ -21,13 +21,13 @@ class Saturation:
         level: the sensor's ceiling, in linear light.
         threshold: positive; estimates from here on belong to S. :func:`blurops.richardson_lucy`
             reads it in the values it is given (before gamma is undone), :func:`blurops.rl_step` in
-            linear light. ``math.inf``
-            leaves S empty, and the whole image is then updated at once, with the response.
+            linear light. ``math.inf`` leaves S empty, and the whole image is then updated at once,
+            with the response.
         erode: a pixel stays in U only if its 3x3 neighbourhood inside the image is all in U.
         smooth: soften the border between the sets by a 3x3 mean over the pixels inside the image.
         dilate: ``True``, the paper's meaning: z is 0 at a blurred pixel when more than a quarter of
-            its kernel lies on S, and 1 elsewhere. ``False``, what the authors' command line runs:
-            z = z0.
+            its (unit-sum) kernel lies on S, and 1 elsewhere. ``False``, what the authors' command
+            line runs: z = z0.
 
     Raises:
         ValueError: ``a`` or ``threshold`` is not positive, or ``a`` or ``level`` is not finite.
