@@ -216,6 +216,16 @@ def test_to_casts_and_keeps_the_options(make):
     assert cast.device == torch.device("cpu")
 
 
+@pytest.mark.parametrize("blur", [basis_blur(count=1), UniformBlur(torch.rand(3, 3).double())])
+def test_compiles_whole(blur):
+    def both_ways(x):
+        return blur.adjoint(blur.forward(x)) / blur.column_sums(x)
+
+    x = torch.rand(1, 3, 7, 8, dtype=DOUBLE)
+    compiled = torch.compile(both_ways, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(x), both_ways(x))
+
+
 def test_absolute_bounds_the_blur():
     blur = basis_blur()
     x = torch.randn(2, 3, 7, 8, dtype=DOUBLE)

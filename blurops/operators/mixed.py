@@ -253,10 +253,10 @@ class UniformBlur(_MixedBlur):
     def mixing_for(self, size: Sequence[int]) -> Tensor:
         """Ones, (1, 1, H, W), made once for a size."""
         ones = self._ones
-        # Ones made in inference mode cannot enter a graph.
-        stale = ones is not None and ones.is_inference() and not torch.is_inference_mode_enabled()
-        if ones is None or stale or ones.shape[-2:] != tuple(size):
-            ones = torch.ones(1, 1, *size, dtype=self.dtype, device=self.device)
+        if ones is None or ones.shape[-2:] != tuple(size):
+            # Ones made in inference mode could not enter a graph later.
+            with torch.inference_mode(False):
+                ones = torch.ones(1, 1, *size, dtype=self.dtype, device=self.device)
             self._ones = ones
         return ones
 
