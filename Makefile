@@ -68,14 +68,18 @@ $(STAMPS)/tools: constraints.txt
 	$(PIP) setuptools cmake ninja pybind11
 	@touch $@
 
-# Without a C++ compiler, setup.py says so in one line and installs the slower torch paths.
+# Without a C++ compiler, setup.py installs the slower torch paths. It says so, but pip keeps that to itself.
+REPORT := @ls blurops/_C*.so >/dev/null 2>&1 || echo 'blurops: no C++ compiler found; only the slower torch paths are installed'
+
 $(STAMPS)/demo: $(STAMPS)/tools $(NATIVE)
 	BLUROPS_CUDA=$${BLUROPS_CUDA:-$(DEMO_CUDA)} $(INSTALL) -e .
+	$(REPORT)
 	@touch $@
 
 # This build serves the demo too, not the other way round.
 $(STAMPS)/test: $(STAMPS)/tools $(NATIVE)
 	BLUROPS_CUDA=$${BLUROPS_CUDA:-auto} $(INSTALL) -e '.[test]'
+	$(REPORT)
 	@touch $(STAMPS)/demo $@
 
 $(STAMPS)/lint: $(STAMPS)/tools

@@ -78,7 +78,9 @@ def print_table(mutants: tuple[Mutant, ...], verdicts: list[Verdict]) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the proof; 0 when every mutant was killed."""
     parser = argparse.ArgumentParser(description="plant bugs that the test suite must catch")
-    parser.add_argument("--only", default="", help="mutants whose names contain this")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT", help="mutants whose names contain a TEXT"
+    )
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), metavar="N")
     options = parser.parse_args(argv)
@@ -91,9 +93,9 @@ def main(argv: list[str] | None = None) -> int:
             raise ProofError(
                 f"the table must hold at least {FEWEST} mutants, it holds {len(every)}"
             )
-        mutants = tuple(mutant for mutant in every if options.only in mutant.name)
+        mutants = tuple(m for m in every if any(text in m.name for text in options.only))
         if not mutants:
-            raise ProofError(f"no mutant is called like {options.only!r}")
+            raise ProofError(f"no mutant is called like {' or '.join(options.only)}")
         if options.list:
             print("\n".join(mutant.name for mutant in mutants))
             return 0

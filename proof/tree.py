@@ -75,7 +75,7 @@ class Tree:
             # A build type that CMake does not know adds no flags of its own after ours.
             extra={
                 "BLUROPS_CUDA": "0",
-                "BLUROPS_CMAKE_ARGS": "-DCMAKE_BUILD_TYPE=Proof",
+                "CMAKE_ARGS": "-DCMAKE_BUILD_TYPE=Proof",
                 "CXXFLAGS": flags,
             },
         )

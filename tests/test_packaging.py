@@ -240,7 +240,7 @@ def test_without_a_compiler_the_build_says_so_in_one_line_and_goes_on(tmp_path):
     tools = Path(sys.executable).parent
     done = build_in_place(tmp_path / "copy", PATH=str(tools), CXX="no-such-compiler")
     assert done.returncode == 0, done.stderr
-    (line,) = done.stderr.splitlines()
+    (line,) = (done.stdout + done.stderr).splitlines()
     assert "no C++ compiler found" in line
     assert list((tmp_path / "copy").rglob("_C*")) == []
 

@@ -3,9 +3,11 @@
 
 from proof.engine import Mutant, Selection
 
-RESPONSE = Selection(("tests/test_saturate.py",))
-STEP = Selection(("tests/test_rl_step.py",))
-OPERATORS = Selection(("tests/test_operators.py",))
+# Compiling is slow, and refused arguments never reach the arithmetic.
+_VALUES = "not compiles and not opcheck and not bad"
+RESPONSE = Selection(("tests/test_saturate.py",), _VALUES)
+STEP = Selection(("tests/test_rl_step.py",), _VALUES)
+OPERATORS = Selection(("tests/test_operators.py",), _VALUES)
 
 _FORMULA = "blurops/ops/rl_step/formula.py"
 _SATURATE = "blurops/ops/saturate/reference.py"
@@ -70,7 +72,7 @@ MUTANTS = (
         STEP,
     ),
     Mutant(
-        "rl_step: tau is a thousand times too large in float64",
+        "rl_step: tau of float32 is used in float64",
         _FORMULA,
         "return 1e-10 if dtype == torch.float64 else 1e-4",
         "return 1e-4",
