@@ -18,7 +18,7 @@ from tqdm import tqdm
 import blurops
 from blurops.ops.rl_step import formula
 
-# Above 0 by the rounding of a blur, so that the first share means every touched pixel.
+# The first is above 0 by the rounding of a blur: every touched pixel.
 SHARES = (1e-5, 0.1, 0.25, 0.5)
 
 
@@ -63,7 +63,7 @@ def main() -> None:
     )
     for share in (*SHARES, 1.0):
         o = restore(share, options.size)
-        label = "never (`dilate=False`)" if share == 1 else f"{share:g}"
+        label = {SHARES[0]: "any", 1.0: "never (`dilate=False`)"}.get(share, f"{share:g}")
         print(f"| {label} | {o.interior:.2f} | {o.border:.2f} | {o.worst} |", flush=True)
 
 

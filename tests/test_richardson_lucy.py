@@ -610,6 +610,8 @@ MASK = torch.ones(1, 1, *V.shape[-2:])
             {"operator": BasisBlur(BLUR.kernels, BLUR.mixing * math.nan)}, ValueError,
             "operator must hold finite numbers, got NaN or infinity in its column sums",
         ),
+        ({"operator": BLUR.to(torch.float64)}, TypeError, "operator must have the dtype of obs"),
+        ({"observed": V.half()}, TypeError, r"operator must have the dtype of observed \(float16"),
         ({"iterations": -1}, ValueError, "iterations must be at least 0, got -1"),
         ({"iterations": 2.5}, TypeError, "iterations must be an int, got float"),
         ({"iterations": True}, TypeError, "iterations must be an int, got bool"),

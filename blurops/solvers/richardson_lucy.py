@@ -142,11 +142,12 @@ def richardson_lucy(
     _check_settings(settings, gamma, eps, callback)
     _check_fits_operator(settings, preset, operator)
     _check_image("observed", observed)
+    _check_kinds(observed, operator, initial=initial, mask=mask)
     dtype = observed.dtype
     if dtype in (torch.float16, torch.bfloat16):
         observed, operator = observed.float(), operator.to(torch.float32)
-        initial = initial.float() if isinstance(initial, Tensor) else initial
-        mask = mask.float() if isinstance(mask, Tensor) else mask
+        initial = None if initial is None else initial.float()
+        mask = None if mask is None else mask.float()
     sums = operator.column_sums(observed)
     if not bool(torch.isfinite(sums).all()):
         got = "NaN or infinity in its column sums"
@@ -240,11 +241,22 @@ def _check_image(argument: str, image: Any) -> None:
         raise ValueError(_check.message(_NAME, argument, "be non-negative", got))
 
 
+def _check_kinds(observed: Tensor, operator: Operator, **images: Any) -> None:
+    layouts = {"initial": "(N, C, H, W)", "mask": "(N or 1, 1 or C, H, W)"}
+    for argument, image in images.items():
+        if image is not None:
+            _check.tensor(_NAME, argument, image, layouts[argument])
+            _check.same_kind(_NAME, argument, image, "observed", observed)
+    if operator.dtype != observed.dtype:
+        wanted = f"have the dtype of observed ({_check.dtype_name(observed.dtype)})"
+        got = _check.dtype_name(operator.dtype)
+        raise TypeError(_check.message(_NAME, "operator", wanted, got))
+
+
 def _check_initial(initial: Any, observed: Tensor, sums: Tensor) -> None:
     if initial is None:
         return
     _check_image("initial", initial)
-    _check.same_kind(_NAME, "initial", initial, "observed", observed)
     wanted = (*observed.shape[:2], *sums.shape[-2:])
     if tuple(initial.shape) != wanted:
         got = tuple(initial.shape)
@@ -254,8 +266,6 @@ def _check_initial(initial: Any, observed: Tensor, sums: Tensor) -> None:
 def _check_mask(mask: Any, observed: Tensor) -> None:
     if mask is None:
         return
-    _check.tensor(_NAME, "mask", mask, "(N or 1, 1 or C, H, W)")
-    _check.same_kind(_NAME, "mask", mask, "observed", observed)
     count, channels = observed.shape[:2]
     fits = mask.shape[0] in (1, count) and mask.shape[1] in (1, channels)
     if not fits or mask.shape[-2:] != observed.shape[-2:]:
