@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""``blurops deblur``: take known blur away."""
+
+import argparse
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blurops import BasisBlur, Saturation, UniformBlur, flip, load_field, richardson_lucy
+from blurops._check import BOUNDARIES
+from blurops.cli import _options as options
+from blurops.fields import linear_motion_kernel
+from blurops.images import Image, read_image
+
+PRESETS = ("carbajal2021", "carbajal2021-paper")
+
+_DESCRIPTION = """\
+Restore a blurred photograph whose blur is known, by Richardson-Lucy iterations in linear light.
+
+The blur is a field that differs from pixel to pixel (--field), one kernel for the whole image
+(--kernel), or a straight motion (--motion). Values near white are treated as possibly saturated
+(--no-saturation trusts them instead)."""
+
+_EPILOG = """\
+examples:
+  blurops deblur blurred.png --field shake.safetensors -o restored.png
+  blurops deblur photo.jpg --kernel psf.png --tv 0.005 -o sharp.jpg
+  blurops deblur street.jpg --motion 15,30 --iterations 50 -o sharp.tif --bits 16
+
+More iterations give more detail, and more noise and ringing: with a noisy photograph take fewer,
+or add --tv."""
+
+
+def register(commands: Any) -> None:
+    """Adds the command."""
+    parser = options.add_command(
+        commands,
+        "deblur",
+        run,
+        help="restore an image whose blur is known",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    options.add_photo(parser, "the blurred photograph")
+    blur = parser.add_argument_group("the blur (one of these)").add_mutually_exclusive_group(
+        required=True
+    )
+    blur.add_argument("--field", metavar="F", help="blur field of IMAGE's size (.safetensors)")
+    blur.add_argument(
+        "--kernel",
+        metavar="K.png",
+        help="gray image of the point-spread function, the trace of a point of light; odd sides,"
+        " brightness proportional to light, any scale",
+    )
+    blur.add_argument(
+        "--motion",
+        type=options.numbers("LENGTH", "ANGLE"),
+        metavar="LENGTH,ANGLE",
+        help="straight motion: pixels (1 is none), and degrees counter-clockwise from the right",
+    )
+    parser.add_argument(
+        "--orientation",
+        choices=("psf", "correlation"),
+        default="psf",
+        help="of --kernel: a point-spread function, or one turned by 180 degrees already, as"
+        " fields hold (default: psf)",
+    )
+    parser.add_argument(
+        "--boundary",
+        choices=BOUNDARIES,
+        help="what lay beyond IMAGE's edge when it was blurred (default: as --field says, else"
+        " reflect); valid assumes nothing and restores it too, of which IMAGE's part is kept",
+    )
+    options.add_output(parser)
+    options.add_gamma(parser)
+    _add_solver(parser.add_argument_group("the restoration"))
+
+
+def _add_solver(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--iterations",
+        type=options.whole(0),
+        metavar="N",
+        help="at most so many (default: 30)",
+    )
+    group.add_argument(
+        "--tv",
+        type=options.number(least=0),
+        metavar="W",
+        help="weight of total variation, which flattens noise; 0.002 to 0.02 is usual (default: 0)",
+    )
+    group.add_argument(
+        "--saturation",
+        action=argparse.BooleanOptionalAction,
+        help="treat values near white as saturated (default: yes)",
+    )
+    group.add_argument(
+        "--stop-tol",
+        type=options.number(least=0),
+        metavar="E",
+        help="stop when the mean squared error of the reblurred result falls by less than E"
+        " (default: never)",
+    )
+    group.add_argument(
+        "--preset",
+        choices=PRESETS,
+        help="the published update, as its authors run it or as it is printed; needs reflect;"
+        " --iterations, --tv, --saturation and --stop-tol override its own",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Runs the command."""
+    options.check_photo_output(args)
+    if args.motion is not None and args.motion[0] < 1:
+        raise options.UsageError(
+            f"deblur: argument --motion: LENGTH must be at least 1 pixel, got {args.motion[0]:g}"
+        )
+    if args.orientation != "psf" and args.kernel is None:
+        raise options.UsageError("deblur: argument --orientation: goes with --kernel only")
+    photo = options.load_photo(args)
+    operator = _operator(args, photo)
+    began = time.perf_counter()
+    result = richardson_lucy(
+        photo.pixels,
+        operator,
+        iterations=args.iterations,
+        tv=args.tv,
+        gamma=args.gamma,
+        stop_tol=args.stop_tol,
+        preset=args.preset,
+        progress=options.show_progress(args),
+        **_saturation(args),
+    )
+    seconds = time.perf_counter() - began
+    options.save_photo(args, options.central(result.image, photo.pixels.shape[2:]), photo)
+    print(f"{args.output}: {result.iterations} iterations in {seconds:.1f} s")
+
+
+def _saturation(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that turn the treatment of saturation on or off."""
+    if args.saturation is None and args.preset is not None:
+        return {}
+    if args.saturation is False:
+        return {"variant": "basic"}
+    # The presets have a Saturation of their own, and only need to be told to use it.
+    return {"variant": "combined"} if args.preset else {"saturation": Saturation()}
+
+
+def _operator(args: argparse.Namespace, photo: Image) -> BasisBlur | UniformBlur:
+    height, width = photo.pixels.shape[2:]
+    if args.field is not None:
+        field = options.as_float32(load_field(args.field))
+        options.check_field_size(field, args.field, (height, width), args.image)
+        boundary = args.boundary or field.boundary
+        return BasisBlur(field.kernels, field.mixing, boundary=boundary)
+    kernel = _kernel(args, max(height, width))
+    boundary = args.boundary or "reflect"
+    if args.preset is not None:  # whose update is defined for a basis of kernels, here one
+        ones = torch.ones(1, 1, height, width)
+        return BasisBlur(kernel[None, None], ones, boundary=boundary)
+    return UniformBlur(kernel, boundary=boundary)
+
+
+def _kernel(args: argparse.Namespace, longest: int) -> Tensor:
+    """The (Kh, Kw) kernel of --kernel or --motion, in correlation orientation."""
+    if args.motion is None:
+        kernel = read_kernel(args.kernel, args.max_pixels)
+        return flip(kernel) if args.orientation == "psf" else kernel
+    length, angle = args.motion
+    if length > longest:
+        raise ValueError(
+            f"--motion must be at most the {longest} pixels of '{args.image}', got {length:g}"
+        )
+    return linear_motion_kernel(length, math.radians(angle))
+
+
+def read_kernel(path: str, max_pixels: int) -> Tensor:
+    """Reads the picture of a kernel.
+
+    Args:
+        path: a gray image with odd sides; colour is fine where the channels are equal.
+        max_pixels: as `read_image` takes it.
+
+    Returns:
+        (Kh, Kw) float32, non-negative with unit sum, oriented as in the picture.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no image, or no kernel.
+    """
+    pixels = read_image(path, max_pixels=max_pixels).pixels[0]
+    height, width = pixels.shape[1:]
+    if height % 2 == 0 or width % 2 == 0:
+        raise ValueError(
+            f"kernel '{path}' must have odd sides, so that it has a centre pixel,"
+            f" got {width} x {height}"
+        )
+    # A gray picture that went through JPEG may differ by a level or two between its channels.
+    if float((pixels - pixels.mean(0)).abs().max()) > 2 / 255:
+        raise ValueError(f"kernel '{path}' must be gray, got a colour image")
+    kernel = pixels.mean(0)
+    if float(kernel.min()) < 0:
+        raise ValueError(f"kernel '{path}' must not be negative, got {float(kernel.min()):g}")
+    total = float(kernel.double().sum())
+    if total == 0:
+        raise ValueError(f"kernel '{path}' must not be black all over")
+    return kernel / total
