@@ -244,6 +244,24 @@ def test_pixels_that_no_data_see_keep_their_value():
     assert not torch.equal(result[..., :3, :], estimate[..., :3, :])
 
 
+@pytest.mark.parametrize(
+    ("dtype", "column_sum", "updated"),
+    [
+        (torch.float32, 2e-4, True),
+        (torch.float32, 5e-5, False),
+        (DOUBLE, 2e-10, True),
+        (DOUBLE, 5e-11, False),
+    ],
+)
+def test_a_pixel_counts_as_seen_from_a_tiny_column_sum_on(dtype, column_sum, updated):
+    """1e-4 in float32 and 1e-10 in float64: below, rounding alone would make the quotient."""
+    kernels = torch.full((1, 1, 1, 1), column_sum, dtype=dtype)
+    image = torch.full((1, 1, 2, 2), 0.5, dtype=dtype)
+    # An observation of twice the reblurred estimate asks for twice the estimate.
+    result = rl_step(image, 2 * column_sum * image, kernels, torch.ones_like(image), eps=1e-30)
+    torch.testing.assert_close(result, image * (2 if updated else 1))
+
+
 def test_given_column_sums_are_used():
     tensors = problem()
     sums = blurops.BasisBlur(*tensors[2:]).column_sums(tensors[1])
@@ -356,7 +374,7 @@ def test_finite_input_gives_finite_non_negative_output(
 
     sides = [3 if n >= 3 else 1 for n in size]
     kernels = sparse(1, 2, *sides) / (sides[0] * sides[1])
-    blurred = blurops.ops.basis_blur.op.blurred_size(size, sides, boundary)
+    blurred = blurops.ops.basis_blur.shapes.blurred_size(size, sides, boundary)
     mixing = sparse(1, 2, *blurred)
     result = rl_step(
         level * sparse(2, 1, *size),
