@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Runs CMake for the native module and installs blurops. Never imports torch: one build serves every torch."""
+"""Runs CMake for the native module. Never imports torch: one build serves every torch."""
 
 import os
 import shutil
@@ -18,25 +18,45 @@ class CMakeBuild(build_ext):
     """``BLUROPS_CUDA`` is auto (default: when nvcc is found), 0 or 1."""
 
     def build_extension(self, extension: Extension) -> None:
+        """Configure, build, and put the module where Python finds it."""
         if not any(map(shutil.which, COMPILERS)):
-            print("blurops: no C++ compiler found; only the slower torch paths are installed", file=sys.stderr)
+            print("blurops: no C++ compiler found; only the slower torch paths are installed")
             return
-        import pybind11
+        build = self._build_folder()
+        # Tools installed beside the running interpreter come first.
+        tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        environment = {**os.environ, "PATH": tools}
+        subprocess.run(self._configure(build), check=True, env=environment)
+        subprocess.run(["cmake", "--build", str(build)], check=True, env=environment)
 
         target = Path(self.get_ext_fullpath(extension.name)).resolve()
-        build = Path(self.build_temp).resolve() / "cmake"
-        configure = [
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A running process may have the old module mapped: replace it, never write into it.
+        fresh = target.with_suffix(".new")
+        shutil.copyfile(next(build.glob("_C*.so")), fresh)
+        os.replace(fresh, target)
+
+    def _build_folder(self) -> Path:
+        """Editable builds keep one folder, so that they stay incremental."""
+        if getattr(self, "editable_mode", False):
+            return ROOT / "build" / "cmake"
+        return Path(self.build_temp).resolve() / "cmake"
+
+    @staticmethod
+    def _configure(build: Path) -> list[str]:
+        import pybind11
+
+        return [
             "cmake", "-S", str(ROOT), "-B", str(build), "-G", "Ninja",
             f"-DBLUROPS_CUDA={os.environ.get('BLUROPS_CUDA', 'auto')}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
-            *os.environ.get("BLUROPS_CMAKE_ARGS", "").split(),
+            *os.environ.get("CMAKE_ARGS", "").split(),
         ]  # fmt: skip
-        subprocess.run(configure, check=True)
-        subprocess.run(["cmake", "--build", str(build)], check=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(next(build.glob("_C*.so")), target)
 
 
-# Optional, so that a machine without a compiler still installs the torch paths; a compiler that fails is an error.
-setup(ext_modules=[Extension("blurops._C", sources=[])], cmdclass={"build_ext": CMakeBuild})
+# Optional: without a compiler the torch paths are installed. A compiler that fails is still an error.
+setup(
+    ext_modules=[Extension("blurops._C", sources=[], optional=True)],
+    cmdclass={"build_ext": CMakeBuild},
+)

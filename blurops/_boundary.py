@@ -9,7 +9,8 @@ from torch import Tensor
 def index_map(start: int, count: int, size: int, boundary: str, device: torch.device) -> Tensor:
     """Where positions ``start .. start + count - 1`` lie on an axis of ``size`` pixels.
 
-    Returns int64 (count,) indices in [0, size). ``zeros`` has no such index and is handled by its callers.
+    Returns int64 (count,) indices in [0, size). ``zeros`` has no such index and is handled by its
+    callers.
     """
     position = torch.arange(start, start + count, device=device)
     if boundary == "replicate":
@@ -36,7 +37,7 @@ def pad(image: Tensor, radius: tuple[int, int], boundary: str) -> Tensor:
 
 
 def fold(padded: Tensor, radius: tuple[int, int], boundary: str) -> Tensor:
-    """The exact transpose of :func:`pad`: add every extended position back to the pixel it was read from."""
+    """The exact transpose of :func:`pad`: every extended position goes back to where it was read."""
     ry, rx = radius
     if boundary == "valid":
         return padded

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Argument checks, and the one way their errors are phrased.
 
-Every message reads ``<function>: <argument> must <requirement>, got <what was seen>``. ``TypeError`` is for what is
-not a tensor or has the wrong dtype, ``ValueError`` for shapes, values and mixed devices.
+Every message reads ``<function>: <argument> must <requirement>, got <what was seen>``.
+``TypeError`` is for what is not a tensor or has the wrong dtype, ``ValueError`` for shapes, values
+and mixed devices.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,9 @@ def dtype_name(dtype: torch.dtype) -> str:
 def choice(function: str, argument: str, value: object, choices: Sequence[str]) -> None:
     """Raise unless ``value`` is one of ``choices``."""
     if value not in choices:
-        raise ValueError(message(function, argument, f"be one of {', '.join(choices)}", repr(value)))
+        raise ValueError(
+            message(function, argument, f"be one of {', '.join(choices)}", repr(value))
+        )
 
 
 def options(
@@ -46,7 +49,7 @@ def options(
 
 
 def tensor(function: str, argument: str, value: Any, layout: str) -> None:
-    """Raise unless ``value`` is a real floating-point tensor with the axes of ``layout``, as ``"(N, C, H, W)"``."""
+    """Raise unless ``value`` is a floating-point tensor with the axes that ``layout`` lists."""
     if not isinstance(value, Tensor):
         raise TypeError(
             message(function, argument, f"be a tensor of shape {layout}", type(value).__name__)
@@ -59,7 +62,7 @@ def tensor(function: str, argument: str, value: Any, layout: str) -> None:
 
 
 def same_kind(function: str, argument: str, value: Tensor, first: str, reference: Tensor) -> None:
-    """Raise unless ``value`` has the dtype and device of ``reference``, the argument named ``first``."""
+    """Raise unless ``value`` has the dtype and device of ``reference``, the argument ``first``."""
     if value.dtype != reference.dtype:
         raise TypeError(
             message(
@@ -71,7 +74,12 @@ def same_kind(function: str, argument: str, value: Tensor, first: str, reference
         )
     if value.device != reference.device:
         raise ValueError(
-            message(function, argument, f"be on the device of {first} ({reference.device})", value.device)
+            message(
+                function,
+                argument,
+                f"be on the device of {first} ({reference.device})",
+                value.device,
+            )
         )
 
 
@@ -113,6 +121,6 @@ def fits(function: str, size: Sequence[int], image_size: Sequence[int], boundary
 
 
 def finite(function: str, argument: str, value: Tensor) -> None:
-    """Raise when ``value`` holds a NaN or an infinity. Synchronises: for solvers and files, not for ops."""
+    """Raise when ``value`` holds a NaN or an infinity. It synchronises: for solvers and files."""
     if not bool(torch.isfinite(value).all()):
         raise ValueError(message(function, argument, "be finite", "NaN or infinity"))

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Arrays in, arrays out: public functions take NumPy, CuPy and other DLPack arrays as well as tensors."""
+"""Arrays in, arrays out: public functions take NumPy, CuPy and other DLPack arrays too."""
 
 import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,21 +10,33 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from blurops import _check
+
 
 def array_function(function: Callable[..., Tensor]) -> Callable[..., Any]:
-    """Let a function of tensors take DLPack arrays: the result is of the first array's kind, on its device.
+    """Let a function of tensors take DLPack arrays: the result is of the first array's kind.
 
-    Tensors pass straight through, and raise when they carry a forward tangent: a registered op would drop it in
-    silence, :mod:`blurops.func` carries it.
+    Tensors pass straight through, and raise when they carry a forward tangent: a registered op
+    would drop it in silence, :mod:`blurops.func` carries it.
     """
+    named = [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.annotation in (Tensor, Tensor | None)
+    ]
 
     @functools.wraps(function)
     def call(*args: Any, **options: Any) -> Any:
         foreign = None
-        for value in (*args, *options.values()):
+        for name, value in (*zip(named, args, strict=False), *options.items()):
+            if name not in named or value is None:
+                continue
             if isinstance(value, Tensor):
                 _refuse_tangent(function.__name__, value)
-            elif foreign is None and hasattr(value, "__dlpack__"):
+            elif not hasattr(value, "__dlpack__"):
+                got = type(value).__name__
+                raise TypeError(_check.message(function.__name__, name, "be a tensor", got))
+            elif foreign is None:
                 foreign = value
         if foreign is None:
             return function(*args, **options)
@@ -31,6 +44,10 @@ def array_function(function: Callable[..., Tensor]) -> Callable[..., Any]:
         options = {name: to_tensor(value) for name, value in options.items()}
         return _like(foreign, function(*args, **options))
 
+    # torch.compile counts recompilations per code object: every function needs one of its own.
+    call.__code__ = call.__code__.replace(
+        co_name=function.__name__, co_firstlineno=function.__code__.co_firstlineno
+    )
     return call
 
 

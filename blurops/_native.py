@@ -42,11 +42,13 @@ def warn_if_missing() -> None:
     """Say once, in one line, why calls are slower than they could be."""
     reason = missing_reason()
     if reason is not None:
-        warnings.warn(
+        # warn_explicit() shows no source line, which would be a second line of ours.
+        warnings.warn_explicit(
             f"blurops runs on its slower torch paths because {reason}; "
             "install a C++17 compiler and reinstall blurops to get the fast ones",
             RuntimeWarning,
-            stacklevel=2,
+            filename="blurops",
+            lineno=1,
         )
 
 
@@ -57,3 +59,32 @@ def call(launcher: str, *args: Any) -> None:
     """
     raw = (a.data_ptr() if isinstance(a, Tensor) else a for a in args)
     getattr(_C, launcher)(*raw, torch.get_num_threads())
+
+
+def cuda_reason() -> str | None:
+    """Why the CUDA half of the compiled module cannot run, in one line; ``None`` when it can."""
+    if _C is None:
+        return missing_reason()
+    status = _C.cuda_status()
+    if status is None:
+        return "the native module was built without CUDA"
+    available, text = status
+    return None if available else text
+
+
+def backends() -> dict[str, str | None]:
+    """Which backends can compute here.
+
+    Returns:
+        Backend name -> ``None`` when it is active, or one line that says why it is not.
+
+    Example:
+        >>> import blurops
+        >>> blurops.backends()["reference"] is None
+        True
+    """
+    return {
+        "native": missing_reason(),
+        "triton": "this version has no Triton kernels",
+        "reference": None,
+    }

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``declare()``: one statement that turns a schema, a shape rule, backends and gradient formulas into a torch op.
+"""``declare()``: a schema, a shape rule, backends and gradient formulas become a torch op.
 
-How a call travels: the public function -> the registered op -> :func:`_run` (checks, picks a backend) -> the backend
-module beside the op's ``op.py``. Under ``torch.compile`` the shape rule answers instead. The checks run inside the
-registered op, so ``torch.ops.blurops.*`` is as safe as the public function.
+How a call travels: the public function -> the registered op -> :func:`_run` (checks, picks a
+backend) -> the backend module beside the op's ``op.py``. Under ``torch.compile`` the shape rule
+answers instead. The checks run inside the registered op, so ``torch.ops.blurops.*`` is as safe as
+the public function.
 """
 
 import importlib
@@ -60,13 +61,17 @@ def declare(
     """Register one op and return it.
 
     Args:
-        schema: ``torch.library`` schema without the namespace; tensors positional, options keyword-only.
-        shape: called with the op's arguments; checks them and returns the output's shape. It is the fake as well.
+        schema: ``torch.library`` schema without the namespace; tensors positional, options
+            keyword-only.
+        shape: called with the op's arguments; checks them and returns the output's shape. It is the
+            fake as well.
         package: the package that holds the backend modules, one function per op in each.
         backends: their names, in order of preference.
-        backward: ``(grad, inputs, needs, options) -> gradients``, made of registered ops, so that it is itself
-            differentiable. ``needs[i]`` says whether the gradient of positional input ``i`` is wanted.
-        autocast: the dtype that inputs are cast to under autocast; ``None`` promotes them to their widest.
+        backward: ``(grad, inputs, needs, options) -> gradients``, made of registered ops, so that
+            it is itself differentiable. ``needs[i]`` says whether the gradient of positional input
+            ``i`` is wanted.
+        autocast: the dtype that inputs are cast to under autocast; ``None`` promotes them to their
+            widest.
     """
     name = schema[: schema.index("(")]
     LIBRARY.define(schema)
@@ -103,8 +108,8 @@ def declare_composite(
 ) -> Callable[..., Tensor]:
     """Register an op that is composed of other differentiable ops.
 
-    Its gradients of every order, its fake and its compiled form follow from the parts. A fused implementation can
-    take its place later under the same schema.
+    Its gradients of every order, its fake and its compiled form follow from the parts. A fused
+    implementation can take its place later under the same schema.
     """
     name = schema[: schema.index("(")]
     LIBRARY.define(schema)
@@ -116,7 +121,11 @@ def declare_composite(
 def _run(declared: Declaration, args: tuple, options: dict) -> Tensor:
     declared.shape(*args, **options)
     wanted = options.pop("backend", None)
-    module = _asked_for(declared, wanted, args, options) if wanted else _first_able(declared, args, options)
+    module = (
+        _asked_for(declared, wanted, args, options)
+        if wanted
+        else _first_able(declared, args, options)
+    )
     return getattr(module, declared.name)(*args, **options)
 
 
@@ -145,7 +154,9 @@ def _asked_for(declared: Declaration, name: str, args: tuple, options: dict) -> 
 
 
 def _register_gradient(name: str, formula: Callable[..., tuple], has_options: bool) -> None:
-    def save(ctx: Any, inputs: tuple, output: Tensor, keyword_only_inputs: Mapping[str, Any]) -> None:
+    def save(
+        ctx: Any, inputs: tuple, output: Tensor, keyword_only_inputs: Mapping[str, Any]
+    ) -> None:
         ctx.save_for_backward(*(a for a in inputs if isinstance(a, Tensor)))
         ctx.inputs = tuple(None if isinstance(a, Tensor) else a for a in inputs)
         ctx.is_tensor = tuple(isinstance(a, Tensor) for a in inputs)
@@ -197,4 +208,6 @@ def _cast(args: tuple, dtype: torch.dtype | None) -> tuple:
     target = dtype
     for a in floating if dtype is None else ():
         target = a.dtype if target is None else torch.promote_types(target, a.dtype)
-    return tuple(a.to(target) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
+    return tuple(
+        a.to(target) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args
+    )

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The module blurops._C: one definition per launcher. Tensors come as addresses; the Python side has checked them.
+// The module blurops._C: one definition per launcher. Tensors come as addresses; the Python side
+// has checked them.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -20,29 +21,27 @@ const void* input(uintptr_t address) { return reinterpret_cast<const void*>(addr
 void* output(uintptr_t address) { return reinterpret_cast<void*>(address); }
 
 void define_family(py::module_& module, const char* name, Launcher launcher) {
-  module.def(
-      name,
-      [launcher](int dtype, int boundary, int64_t count, int64_t channels, int64_t basis,
-                 int64_t height, int64_t width, int64_t out_height, int64_t out_width,
-                 int64_t kernel_height, int64_t kernel_width, bool kernels_batched,
-                 bool mixing_batched, uintptr_t first, uintptr_t second, uintptr_t third,
-                 uintptr_t out, int threads) {
-        const blurops::Problem problem{static_cast<blurops::DType>(dtype),
-                                       static_cast<blurops::Boundary>(boundary),
-                                       count,
-                                       channels,
-                                       basis,
-                                       height,
-                                       width,
-                                       out_height,
-                                       out_width,
-                                       kernel_height,
-                                       kernel_width,
-                                       kernels_batched,
-                                       mixing_batched};
-        py::gil_scoped_release release;
-        launcher(problem, input(first), input(second), input(third), output(out), threads);
-      });
+  module.def(name, [launcher](int dtype, int boundary, int64_t count, int64_t channels,
+                              int64_t basis, int64_t height, int64_t width, int64_t out_height,
+                              int64_t out_width, int64_t kernel_height, int64_t kernel_width,
+                              bool kernels_batched, bool mixing_batched, uintptr_t first,
+                              uintptr_t second, uintptr_t third, uintptr_t out, int threads) {
+    const blurops::Problem problem{static_cast<blurops::DType>(dtype),
+                                   static_cast<blurops::Boundary>(boundary),
+                                   count,
+                                   channels,
+                                   basis,
+                                   height,
+                                   width,
+                                   out_height,
+                                   out_width,
+                                   kernel_height,
+                                   kernel_width,
+                                   kernels_batched,
+                                   mixing_batched};
+    py::gil_scoped_release release;
+    launcher(problem, input(first), input(second), input(third), output(out), threads);
+  });
 }
 
 }  // namespace

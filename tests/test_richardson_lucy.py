@@ -544,7 +544,7 @@ def test_finite_input_gives_finite_output(
     boundary = "reflect" if preset == "carbajal2021" else boundary
     sides = [3 if n >= 3 else 1 for n in size]
     kernels = sparse(1, 2, *sides)
-    blurred = blurops.ops.basis_blur.op.blurred_size(size, sides, boundary)
+    blurred = blurops.ops.basis_blur.shapes.blurred_size(size, sides, boundary)
     blur = BasisBlur(kernels, sparse(1, 2, *blurred), boundary=boundary, method=method)
     v = level * sparse(1, 1, *blurred)
     mask = sparse(1, 1, *blurred) if masked else None

@@ -12,12 +12,8 @@ from torch import Tensor
 
 from blurops import _check
 from blurops.operators.operator import Operator
-from blurops.ops.basis_blur.op import (
-    basis_blur,
-    basis_blur_adjoint,
-    blurred_size,
-    sharp_size,
-)
+from blurops.ops.basis_blur.op import basis_blur, basis_blur_adjoint
+from blurops.ops.basis_blur.shapes import blurred_size, sharp_size
 from blurops.ops.rl_step import Saturation, rl_step
 
 

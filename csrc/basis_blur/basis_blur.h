@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The basis-mixed family on raw memory: (H x)[p] = sum_b m_b[p] sum_d k_b[d] x[p + d], Carbajal et al., eq. 2.
+// The basis-mixed family on raw memory: (H x)[p] = sum_b m_b[p] sum_d k_b[d] x[p + d], Carbajal et
+// al., eq. 2.
 #pragma once
 
 #include "common/boundary.h"
@@ -10,17 +11,19 @@ namespace blurops {
 struct Problem {
   DType dtype;
   Boundary boundary;
-  int64_t count;                        // N
-  int64_t channels;                     // C
-  int64_t basis;                        // B
-  int64_t height, width;                // of the sharp image, (N, C, height, width)
-  int64_t out_height, out_width;        // of the blurred image and the mixing, (N, C, out_height, out_width)
+  int64_t count;          // N
+  int64_t channels;       // C
+  int64_t basis;          // B
+  int64_t height, width;  // of the sharp image, (N, C, height, width)
+  int64_t out_height,
+      out_width;  // of the blurred image and the mixing, (N, C, out_height, out_width)
   int64_t kernel_height, kernel_width;  // odd
   bool kernels_batched;                 // kernels are (N, B, Kh, Kw), else (1, B, Kh, Kw)
   bool mixing_batched;                  // mixing is (N, B, out_height, out_width), else (1, ...)
 };
 
-// All tensors are contiguous and of problem.dtype. The result does not depend on the number of threads.
+// All tensors are contiguous and of problem.dtype. The result does not depend on the number of
+// threads.
 
 // image (N, C, height, width), kernels, mixing -> out (N, C, out_height, out_width)
 void basis_blur_cpu(const Problem& problem, const void* image, const void* kernels,
@@ -30,13 +33,13 @@ void basis_blur_cpu(const Problem& problem, const void* image, const void* kerne
 void basis_blur_adjoint_cpu(const Problem& problem, const void* image, const void* kernels,
                             const void* mixing, void* out, int threads);
 
-// grad (N, C, out_height, out_width), image (N, C, height, width), mixing -> out, shaped as the kernels; summed over
-// the batch when the kernels are not batched
+// grad (N, C, out_height, out_width), image (N, C, height, width), mixing -> out, shaped as the
+// kernels; summed over the batch when the kernels are not batched
 void basis_blur_grad_kernels_cpu(const Problem& problem, const void* grad, const void* image,
                                  const void* mixing, void* out, int threads);
 
-// grad (N, C, out_height, out_width), image (N, C, height, width), kernels -> out, shaped as the mixing; summed over
-// the batch when the mixing is not batched
+// grad (N, C, out_height, out_width), image (N, C, height, width), kernels -> out, shaped as the
+// mixing; summed over the batch when the mixing is not batched
 void basis_blur_grad_mixing_cpu(const Problem& problem, const void* grad, const void* image,
                                 const void* kernels, void* out, int threads);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Launchers of the basis-mixed family on the CPU: index maps, packed kernels, threads. The arithmetic is in direct.cpp.
+// Launchers of the basis-mixed family on the CPU: index maps, packed kernels, threads. The
+// arithmetic is in direct.cpp.
 #include <algorithm>
 #include <memory>
 #include <new>
@@ -34,6 +35,14 @@ AlignedBytes allocate(size_t bytes) {
   return AlignedBytes(static_cast<char*>(::operator new[](bytes, std::align_val_t{64})));
 }
 
+// Below this many multiply-adds a further thread costs more to wake than it saves.
+constexpr int64_t kWorkPerThread = int64_t{1} << 19;
+
+int64_t multiply_adds(const Problem& p) {
+  return p.count * p.out_height * p.out_width * p.kernel_height * p.kernel_width *
+         (p.basis + p.channels);
+}
+
 // Everything a call needs beside its tensors, and the plan that points into it.
 struct Launch {
   DirectPlan plan{};
@@ -47,10 +56,10 @@ struct Launch {
     const bool same = problem.boundary != Boundary::kValid;
     const int64_t row_offset = same ? problem.kernel_height / 2 : 0;
     const int64_t column_offset = same ? problem.kernel_width / 2 : 0;
-    row_map = extended_map(problem.out_height + problem.kernel_height - 1, row_offset,
-                           problem.height);
-    column_map = extended_map(problem.out_width + problem.kernel_width - 1, column_offset,
-                              problem.width);
+    row_map =
+        extended_map(problem.out_height + problem.kernel_height - 1, row_offset, problem.height);
+    column_map =
+        extended_map(problem.out_width + problem.kernel_width - 1, column_offset, problem.width);
     plan.row_map = row_map.data();
     plan.column_map = column_map.data();
     plan.first_column = column_offset;
@@ -73,8 +82,9 @@ struct Launch {
     plan.sources = sources.data();
   }
 
-  // Convert the kernels to the compute type, one block per (sample, kernel row): (row / group, depth, group) with
-  // group = kernels.rows, zero-filled. Rows are taps and depth is bases, or the other way round.
+  // Convert the kernels to the compute type, one block per (sample, kernel row): (row / group,
+  // depth, group) with group = kernels.rows, zero-filled. Rows are taps and depth is bases, or the
+  // other way round.
   template <typename T>
   void pack_as(const T* from, bool taps_are_rows) {
     using A = typename Compute<T>::type;
@@ -105,15 +115,20 @@ struct Launch {
 
   void pack(const void* from, bool taps_are_rows) {
     switch (plan.problem.dtype) {
-      case DType::kFloat32: return pack_as(static_cast<const float*>(from), taps_are_rows);
-      case DType::kFloat64: return pack_as(static_cast<const double*>(from), taps_are_rows);
-      case DType::kFloat16: return pack_as(static_cast<const Half*>(from), taps_are_rows);
-      case DType::kBFloat16: return pack_as(static_cast<const BFloat16*>(from), taps_are_rows);
+      case DType::kFloat32:
+        return pack_as(static_cast<const float*>(from), taps_are_rows);
+      case DType::kFloat64:
+        return pack_as(static_cast<const double*>(from), taps_are_rows);
+      case DType::kFloat16:
+        return pack_as(static_cast<const Half*>(from), taps_are_rows);
+      case DType::kBFloat16:
+        return pack_as(static_cast<const BFloat16*>(from), taps_are_rows);
     }
   }
 
   void run(DirectRow row, int64_t units, int threads) {
-    threads = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(units, 1)));
+    const int64_t useful = std::min(units, 1 + multiply_adds(plan.problem) / kWorkPerThread);
+    threads = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(useful, 1)));
     const size_t bytes = (kernels.scratch_bytes(plan.problem) + 63) / 64 * 64;
     const AlignedBytes scratch = allocate(bytes * threads);
 #pragma omp parallel num_threads(threads)
@@ -138,8 +153,8 @@ struct Launch {
   }
 };
 
-// Enough rows of work for any sensible number of threads, and a function of the shapes alone, so that the order of
-// summation does not depend on the threads.
+// Enough rows of work for any sensible number of threads, and a function of the shapes alone, so
+// that the order of summation does not depend on the threads.
 int64_t chunks_of(const Problem& p, int64_t samples) {
   constexpr int64_t kUnits = 64;
   return std::clamp<int64_t>(kUnits / (samples * p.kernel_height), 1, p.out_height);
@@ -188,17 +203,21 @@ void basis_blur_grad_kernels_cpu(const Problem& problem, const void* grad, const
   launch.plan.mixing = mixing;
   const int64_t samples = problem.kernels_batched ? problem.count : 1;
   launch.plan.chunks = chunks_of(problem, samples);
-  launch.partial.assign(launch.plan.chunks * samples * problem.basis * problem.kernel_height *
-                            problem.kernel_width,
-                        0.0);
+  launch.partial.assign(
+      launch.plan.chunks * samples * problem.basis * problem.kernel_height * problem.kernel_width,
+      0.0);
   launch.plan.partial = launch.partial.data();
   launch.run(launch.kernels.grad_kernels[code(problem)],
              samples * problem.kernel_height * launch.plan.chunks, threads);
   switch (problem.dtype) {
-    case DType::kFloat32: return sum_partials(launch.partial, launch.plan.chunks, static_cast<float*>(out));
-    case DType::kFloat64: return sum_partials(launch.partial, launch.plan.chunks, static_cast<double*>(out));
-    case DType::kFloat16: return sum_partials(launch.partial, launch.plan.chunks, static_cast<Half*>(out));
-    case DType::kBFloat16: return sum_partials(launch.partial, launch.plan.chunks, static_cast<BFloat16*>(out));
+    case DType::kFloat32:
+      return sum_partials(launch.partial, launch.plan.chunks, static_cast<float*>(out));
+    case DType::kFloat64:
+      return sum_partials(launch.partial, launch.plan.chunks, static_cast<double*>(out));
+    case DType::kFloat16:
+      return sum_partials(launch.partial, launch.plan.chunks, static_cast<Half*>(out));
+    case DType::kBFloat16:
+      return sum_partials(launch.partial, launch.plan.chunks, static_cast<BFloat16*>(out));
   }
 }
 

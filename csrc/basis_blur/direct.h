@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The direct method on the CPU: what the launchers (cpu.cpp) hand to the row kernels (direct.cpp), which are compiled
-// once per instruction set.
+// The direct method on the CPU: what the launchers (cpu.cpp) hand to the row kernels (direct.cpp),
+// which are compiled once per instruction set.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,8 @@
 
 namespace blurops {
 
-// One call, ready to run. Rows of work are independent of each other, and each sums in a fixed order.
+// One call, ready to run. Rows of work are independent of each other, and each sums in a fixed
+// order.
 struct DirectPlan {
   Problem problem;
   const void* first;           // image, or grad for the gradients
@@ -23,12 +24,13 @@ struct DirectPlan {
   const int64_t* column_map;  // (out_width + Kw - 1)
   int64_t first_column;       // extended columns first_column .. + width - 1 are the image itself
 
-  // Adjoint: the extended rows that read image row q are sources[source_begin[q] .. source_begin[q + 1]).
+  // Adjoint: the extended rows that read image row q are sources[source_begin[q] .. source_begin[q
+  // + 1]).
   const int64_t* source_begin;
   const int64_t* sources;
 
-  // Kernel gradient: blurred rows are shared out in fixed chunks, each with its own partial sums in double,
-  // (chunks, N or 1, B, Kh, Kw).
+  // Kernel gradient: blurred rows are shared out in fixed chunks, each with its own partial sums in
+  // double, (chunks, N or 1, B, Kh, Kw).
   int64_t chunks;
   double* partial;
 };
@@ -40,7 +42,8 @@ struct DirectKernels {
   int rows;  // rows of a register block: the packing of the kernels
   // Bytes of scratch that one thread needs.
   size_t (*scratch_bytes)(const Problem& problem);
-  // By dtype code. A unit is: blur (n, y); adjoint (n, q); grad_mixing (n or 0, y); grad_kernels (n or 0, dy, chunk).
+  // By dtype code. A unit is: blur (n, y); adjoint (n, q); grad_mixing (n or 0, y); grad_kernels (n
+  // or 0, dy, chunk).
   DirectRow blur[kDTypeCount];
   DirectRow adjoint[kDTypeCount];
   DirectRow grad_kernels[kDTypeCount];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Conversion between storage and compute types. Everything here has internal linkage: the file is compiled once per
-// instruction set, and the linker must not let one of them stand in for another.
+// Conversion between storage and compute types. Everything here has internal linkage: the file is
+// compiled once per instruction set, and the linker must not let one of them stand in for another.
 #pragma once
 
 #include <cstring>
@@ -40,7 +40,8 @@ inline float load(Half value) {
   const uint32_t sign = uint32_t{value.bits & 0x8000u} << 16;
   const uint32_t rest = value.bits & 0x7fffu;
   if (rest >= 0x7c00u) return bits_to_float(sign | 0x7f800000u | (rest & 0x3ffu) << 13);
-  // Shifted in place, the exponent is too small by 112, for subnormal numbers as well: a product puts it right.
+  // Shifted in place, the exponent is too small by 112, for subnormal numbers as well: a product
+  // puts it right.
   return bits_to_float(sign | float_to_bits(bits_to_float(rest << 13) * 0x1p112f));
 }
 
@@ -51,7 +52,8 @@ inline void store(double value, double* out) { *out = value; }
 inline void store(float value, BFloat16* out) {
   const uint32_t bits = float_to_bits(value);
   const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
-  out->bits = nan ? uint16_t{0x7fc0} : static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+  out->bits =
+      nan ? uint16_t{0x7fc0} : static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
 inline void store(float value, Half* out) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Which instruction set the CPU kernels use: the best this processor has, found when it is first asked for.
+// Which instruction set the CPU kernels use: the best this processor has, found when it is first
+// asked for.
 #pragma once
 
 #include <string>

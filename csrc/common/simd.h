@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Vectors of one width per instruction set, by the vector extensions of GCC and Clang.
 //
-// A file that includes this is compiled once per instruction set with its own compiler flags. Everything has internal
-// linkage, so that no copy made for a newer processor can be called on an older one.
+// A file that includes this is compiled once per instruction set with its own compiler flags.
+// Everything has internal linkage, so that no copy made for a newer processor can be called on an
+// older one.
 #pragma once
 
 #include "common/convert.h"
@@ -12,7 +13,8 @@ namespace {
 
 #if defined(__AVX512F__)
 constexpr int kVectorBytes = 64;
-constexpr int kRows = 8;  // rows of a register block: kRows x 2 accumulators leave room in 32 registers
+constexpr int kRows =
+    8;  // rows of a register block: kRows x 2 accumulators leave room in 32 registers
 #elif defined(__AVX2__)
 constexpr int kVectorBytes = 32;
 constexpr int kRows = 4;

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The basis-mixed blur ``H x = sum_b m_b * (k_b conv x)``, its adjoint and its gradients: a closed family."""
+"""The basis-mixed blur ``H x = sum_b m_b * (k_b conv x)``, its adjoint and its gradients."""

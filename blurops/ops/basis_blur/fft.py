@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The family by spectra, on the extended image: ``method="fft"`` of the torch path.
 
-The image is transformed once; kernels and their responses pass through in chunks of :data:`_CHUNK` bases, so that no
-more than a few B-slices exist at a time. A valid correlation needs no zero padding beyond the extended image: position
-``p + d`` never leaves it, so what the circular transform wraps around is cropped away.
+The image is transformed once; kernels and their responses pass through in chunks of :data:`_CHUNK`
+bases, so that no more than a few B-slices exist at a time. A valid correlation needs no zero
+padding beyond the extended image: position ``p + d`` never leaves it, so what the circular
+transform wraps around is cropped away.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,16 +51,14 @@ def blur(padded: Tensor, kernels: Tensor, mixing: Tensor) -> Tensor:
 
 
 def adjoint(image: Tensor, kernels: Tensor, mixing: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, H+Kh-1, W+Kw-1), not yet folded; the products are summed as spectra."""
+    """(N, C, H, W) -> (N, C, H+Kh-1, W+Kw-1), not yet folded; products are summed as spectra."""
     height, width = image.shape[-2] + kernels.shape[-2] - 1, image.shape[-1] + kernels.shape[-1] - 1
     lengths = _lengths((height, width))
-    total: Tensor | None = None
+    total: Tensor | float = 0.0
     for part in _chunks(kernels.shape[1]):
         factor = rfft2(kernels[:, part], lengths).unsqueeze(2)
         weighted = rfft2(mixing[:, part].unsqueeze(2) * image.unsqueeze(1), lengths)
-        product = (weighted * factor).sum(1)
-        total = product if total is None else total + product
-    assert total is not None
+        total = total + (weighted * factor).sum(1)
     return irfft2(total, lengths)[..., :height, :width]
 
 

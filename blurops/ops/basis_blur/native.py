@@ -3,7 +3,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from blurops import _native
@@ -21,8 +20,10 @@ def supports(args: tuple, options: dict) -> str | None:
     return None
 
 
-def _sizes(image: Tensor, kernels: Sequence[int], mixing: Sequence[int], blurred: Sequence[int]) -> tuple:
-    """The numbers of csrc/basis_blur/basis_blur.h's Problem; batched is whether the leading axis is a real one."""
+def _sizes(
+    image: Tensor, kernels: Sequence[int], mixing: Sequence[int], blurred: Sequence[int]
+) -> tuple:
+    """The numbers of Problem in csrc/basis_blur/basis_blur.h, in its order."""
     count, channels, height, width = image.shape
     batch, basis, kernel_height, kernel_width = kernels
     return (
@@ -31,7 +32,9 @@ def _sizes(image: Tensor, kernels: Sequence[int], mixing: Sequence[int], blurred
     )  # fmt: skip
 
 
-def _launch(name: str, out: Tensor, tensors: Sequence[Tensor], sizes: tuple, boundary: str) -> Tensor:
+def _launch(
+    name: str, out: Tensor, tensors: Sequence[Tensor], sizes: tuple, boundary: str
+) -> Tensor:
     if out.numel() > 0:
         _native.call(
             name,

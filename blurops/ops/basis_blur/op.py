@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The four members of the basis-mixed family, declared.
 
-With ``s = sum grad * blur(image, kernels, mixing)``, a form linear in each of its four arguments, every member is the
-derivative of ``s`` by one of them. So the gradient of each member is made of the others, second derivatives exist, and
-the adjoint that autograd uses is the public one.
+With ``s = sum grad * blur(image, kernels, mixing)``, a form linear in each of its four arguments,
+every member is the derivative of ``s`` by one of them. So the gradient of each member is made of
+the others, second derivatives exist, and the adjoint that autograd uses is the public one.
 """
 
 from collections.abc import Sequence
@@ -11,145 +11,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from blurops import _check
 from blurops._interop import array_function
 from blurops._register import declare
+from blurops.ops.basis_blur import shapes
 
 _OPTIONS = (
     '*, str boundary="reflect", str method="auto", str precision="default", str? backend=None'
 )
 _BACKENDS = ("native", "reference")
-_IMAGE, _KERNELS, _MIXING = "(N, C, H, W)", "(N or 1, B, Kh, Kw)", "(N or 1, B, H, W)"
 
 
-def _size(tensor: Tensor) -> tuple[int, int]:
-    return tensor.shape[-2], tensor.shape[-1]
-
-
-def blurred_size(
-    size: Sequence[int], kernel_size: Sequence[int], boundary: str
-) -> tuple[int, int]:
-    """(H, W) of the blurred image of a sharp one."""
-    if boundary != "valid":
-        return size[0], size[1]
-    return size[0] - kernel_size[0] + 1, size[1] - kernel_size[1] + 1
-
-
-def sharp_size(
-    size: Sequence[int], kernel_size: Sequence[int], boundary: str
-) -> tuple[int, int]:
-    """(H, W) of the sharp image that a blurred one came from."""
-    if boundary != "valid":
-        return size[0], size[1]
-    return size[0] + kernel_size[0] - 1, size[1] + kernel_size[1] - 1
-
-
-def _check_image(op: str, argument: str, image: Tensor) -> None:
-    _check.tensor(op, argument, image, _IMAGE)
-    if image.shape[-2] < 1 or image.shape[-1] < 1:
-        raise ValueError(_check.message(op, argument, "have at least one pixel", tuple(image.shape)))
-
-
-def _check_kernels(op: str, kernels: Tensor, image: Tensor, first: str) -> None:
-    _check.tensor(op, "kernels", kernels, _KERNELS)
-    _check.same_kind(op, "kernels", kernels, first, image)
-    _check.kernel_size(
-        op, "kernels", _size(kernels), tuple(kernels.shape)
-    )
-    _check.batch(op, "kernels", kernels, image.shape[0])
-    if kernels.shape[1] < 1:
-        raise ValueError(
-            _check.message(op, "kernels", "hold at least one basis kernel", tuple(kernels.shape))
-        )
-
-
-def _check_mixing(
-    op: str, mixing: Tensor, image: Tensor, first: str, size: Sequence[int], basis: int | None
-) -> None:
-    _check.tensor(op, "mixing", mixing, _MIXING)
-    _check.same_kind(op, "mixing", mixing, first, image)
-    _check.batch(op, "mixing", mixing, image.shape[0])
-    if _size(mixing) != tuple(size):
-        raise ValueError(
-            _check.message(
-                op, "mixing", f"have the blurred size {size[0]}x{size[1]}", tuple(mixing.shape)
-            )
-        )
-    if mixing.shape[1] < 1 or (basis is not None and mixing.shape[1] != basis):
-        wanted = "at least one map" if basis is None else f"one map per basis kernel ({basis})"
-        raise ValueError(_check.message(op, "mixing", f"hold {wanted}", tuple(mixing.shape)))
-
-
-def _check_gradient(op: str, grad: Tensor, image: Tensor, size: Sequence[int]) -> None:
-    _check_image(op, "grad", grad)
-    _check.same_kind(op, "image", image, "grad", grad)
-    wanted = (image.shape[0], image.shape[1], *size)
-    if tuple(grad.shape) != wanted:
-        raise ValueError(
-            _check.message(op, "grad", f"have the blurred image's shape {wanted}", tuple(grad.shape))
-        )
-
-
-def _blur_shape(image: Tensor, kernels: Tensor, mixing: Tensor, **options: str) -> tuple:
-    op = "basis_blur"
-    _check.options(op, **options)
-    _check_image(op, "image", image)
-    _check_kernels(op, kernels, image, "image")
-    _check.fits(op, _size(kernels), _size(image), options["boundary"])
-    size = blurred_size(_size(image), _size(kernels), options["boundary"])
-    _check_mixing(op, mixing, image, "image", size, kernels.shape[1])
-    return (*image.shape[:2], *size)
-
-
-def _adjoint_shape(image: Tensor, kernels: Tensor, mixing: Tensor, **options: str) -> tuple:
-    op = "basis_blur_adjoint"
-    _check.options(op, **options)
-    _check_image(op, "image", image)
-    _check_kernels(op, kernels, image, "image")
-    size = sharp_size(_size(image), _size(kernels), options["boundary"])
-    _check.fits(op, _size(kernels), size, options["boundary"])
-    _check_mixing(op, mixing, image, "image", _size(image), kernels.shape[1])
-    return (*image.shape[:2], *size)
-
-
-def _grad_kernels_shape(
-    grad: Tensor,
-    image: Tensor,
-    mixing: Tensor,
-    kernel_size: Sequence[int],
-    shared: bool,
-    **options: str,
-) -> tuple:
-    op = "basis_blur_grad_kernels"
-    _check.options(op, **options)
-    _check_image(op, "image", image)
-    _check.kernel_size(op, "kernel_size", kernel_size, tuple(kernel_size))
-    _check.fits(op, kernel_size, _size(image), options["boundary"])
-    size = blurred_size(_size(image), kernel_size, options["boundary"])
-    _check_gradient(op, grad, image, size)
-    _check_mixing(op, mixing, grad, "grad", size, None)
-    return (1 if shared else image.shape[0], mixing.shape[1], *kernel_size)
-
-
-def _grad_mixing_shape(
-    grad: Tensor, image: Tensor, kernels: Tensor, shared: bool, **options: str
-) -> tuple:
-    op = "basis_blur_grad_mixing"
-    _check.options(op, **options)
-    _check_image(op, "image", image)
-    _check_kernels(op, kernels, image, "image")
-    _check.fits(op, _size(kernels), _size(image), options["boundary"])
-    size = blurred_size(_size(image), _size(kernels), options["boundary"])
-    _check_gradient(op, grad, image, size)
-    return (1 if shared else image.shape[0], kernels.shape[1], *size)
-
-
-def _kernels_gradient(grad: Tensor, image: Tensor, mixing: Tensor, like: Tensor, options: dict) -> Tensor:
+def _kernels_gradient(
+    grad: Tensor, image: Tensor, mixing: Tensor, like: Tensor, options: dict
+) -> Tensor:
     """Gradient in the shape of ``like``: summed over the batch where it was broadcast."""
     return _grad_kernels(grad, image, mixing, like.shape[-2:], like.shape[0] == 1, **options)
 
 
-def _mixing_gradient(grad: Tensor, image: Tensor, kernels: Tensor, like: Tensor, options: dict) -> Tensor:
+def _mixing_gradient(
+    grad: Tensor, image: Tensor, kernels: Tensor, like: Tensor, options: dict
+) -> Tensor:
     return _grad_mixing(grad, image, kernels, like.shape[0] == 1, **options)
 
 
@@ -194,14 +75,14 @@ def _grad_mixing_backward(grad: Tensor, inputs: tuple, needs: tuple, options: di
 
 _blur = declare(
     f"basis_blur(Tensor image, Tensor kernels, Tensor mixing, {_OPTIONS}) -> Tensor",
-    shape=_blur_shape,
+    shape=shapes.blur_shape,
     package=__package__,
     backends=_BACKENDS,
     backward=_blur_backward,
 )
 _adjoint = declare(
     f"basis_blur_adjoint(Tensor image, Tensor kernels, Tensor mixing, {_OPTIONS}) -> Tensor",
-    shape=_adjoint_shape,
+    shape=shapes.adjoint_shape,
     package=__package__,
     backends=_BACKENDS,
     backward=_adjoint_backward,
@@ -209,7 +90,7 @@ _adjoint = declare(
 _grad_kernels = declare(
     "basis_blur_grad_kernels(Tensor grad, Tensor image, Tensor mixing, SymInt[] kernel_size, "
     f"bool shared=False, {_OPTIONS}) -> Tensor",
-    shape=_grad_kernels_shape,
+    shape=shapes.grad_kernels_shape,
     package=__package__,
     backends=_BACKENDS,
     backward=_grad_kernels_backward,
@@ -217,7 +98,7 @@ _grad_kernels = declare(
 _grad_mixing = declare(
     "basis_blur_grad_mixing(Tensor grad, Tensor image, Tensor kernels, "
     f"bool shared=False, {_OPTIONS}) -> Tensor",
-    shape=_grad_mixing_shape,
+    shape=shapes.grad_mixing_shape,
     package=__package__,
     backends=_BACKENDS,
     backward=_grad_mixing_backward,
@@ -238,33 +119,35 @@ def basis_blur(
     """Blur an image differently at every pixel: correlate it with basis kernels, then mix.
 
     ``(H x)[p] = sum_b mixing_b[p] * sum_d kernels_b[d] * image[p + d]``, the same for every channel
-    (Carbajal et al., "Non-uniform Blur Kernel Estimation via Adaptive Basis Decomposition", eq. 2). The row of ``H`` at
-    a pixel is that pixel's own kernel, ``sum_b mixing_b[p] kernels_b``.
+    (Carbajal et al., "Non-uniform Blur Kernel Estimation via Adaptive Basis Decomposition", eq. 2).
+    The row of ``H`` at a pixel is that pixel's own kernel, ``sum_b mixing_b[p] kernels_b``.
 
     Args:
         image: (N, C, H, W) any real values, normally linear light.
-        kernels: (N or 1, B, Kh, Kw) basis kernels, odd sides, centre at (Kh//2, Kw//2). This is a **correlation**:
-            a point-spread function is turned with :func:`blurops.flip` first.
+        kernels: (N or 1, B, Kh, Kw) basis kernels, odd sides, centre at (Kh//2, Kw//2). This is a
+            **correlation**: a point-spread function is turned with :func:`blurops.flip` first.
         mixing: (N or 1, B, H, W) coefficients, one map per kernel, of the blurred size.
-        boundary: what lies outside the image: ``"reflect"`` (edge pixel not repeated; needs Kh//2 < H and Kw//2 < W),
-            ``"replicate"``, ``"circular"``, ``"zeros"``, or ``"valid"``, which blurs only where the kernel fits and
-            returns (H-Kh+1, W-Kw+1).
+        boundary: what lies outside the image: ``"reflect"`` (edge pixel not repeated; needs Kh//2 <
+            H and Kw//2 < W), ``"replicate"``, ``"circular"``, ``"zeros"``, or ``"valid"``, which
+            blurs only where the kernel fits and returns (H-Kh+1, W-Kw+1).
         method: ``"direct"`` sums over the taps, ``"fft"`` multiplies spectra, ``"auto"`` picks.
         precision: ignored on the CPU, where float32 is always float32.
-        backend: ``"native"``, ``"triton"``, ``"reference"``, or ``None`` for the first that can serve the call.
+        backend: ``"native"``, ``"triton"``, ``"reference"``, or ``None`` for the first that can
+            serve the call.
 
     Returns:
-        (N, C, H, W) blurred image, fresh and contiguous, of the inputs' dtype. float16 and bfloat16 are accumulated in
-        float32.
+        (N, C, H, W) blurred image, fresh and contiguous, of the inputs' dtype. float16 and bfloat16
+        are accumulated in float32.
 
     Raises:
-        TypeError: an argument is not a floating-point tensor, or the dtypes differ.
-        ValueError: a shape, a boundary or another option is not one of those above, or the devices differ.
+        TypeError: an argument is not a floating-point tensor, or the dtypes differ. ValueError: a
+        shape, a boundary or another option is not one of those above, or the devices differ.
         NotImplementedError: the backend asked for cannot run this call; the message says why.
 
     Note:
-        Differentiable to any order in image, kernels and mixing. NaN propagates. No tensor of size B*C*H*W is made by
-        the native backend, and its results repeat bit for bit whatever the thread count.
+        Differentiable to any order in image, kernels and mixing. NaN propagates. No tensor of size
+        B*C*H*W is made by the native backend, and its results repeat bit for bit whatever the
+        thread count.
 
     Example:
         >>> import torch, blurops
@@ -295,12 +178,14 @@ def basis_blur_adjoint(
 ) -> Tensor:
     """Apply the exact transpose of :func:`basis_blur`: mix, then correlate with the turned kernels.
 
-    ``(H^T y)[q] = sum_p sum_{d : p + d lands on q} sum_b mixing_b[p] kernels_b[d] * image[p]`` (Carbajal et al.,
-    eq. 10). Every border is folded back exactly as the boundary read it, so ``<H x, y> = <x, H^T y>`` to rounding.
+    ``(H^T y)[q] = sum_p sum_{d : p + d lands on q} sum_b mixing_b[p] kernels_b[d] * image[p]``
+    (Carbajal et al., eq. 10). Every border is folded back exactly as the boundary read it, so ``<H
+    x, y> = <x, H^T y>`` to rounding.
 
     Args:
         image: (N, C, H, W) what to apply the transpose to, of the blurred size.
-        kernels: (N or 1, B, Kh, Kw) the kernels of the blur itself; they are not turned by the caller.
+        kernels: (N or 1, B, Kh, Kw) the kernels of the blur itself; they are not turned by the
+            caller.
         mixing: (N or 1, B, H, W) the mixing coefficients of the blur itself.
         boundary, method, precision, backend: as in :func:`basis_blur`.
 
@@ -311,7 +196,8 @@ def basis_blur_adjoint(
         TypeError, ValueError, NotImplementedError: as :func:`basis_blur`.
 
     Note:
-        Columns of H do not sum to one even when its rows do: ``H^T 1`` is 1 only where mixing is constant.
+        Columns of H do not sum to one even when its rows do: ``H^T 1`` is 1 only where mixing is
+        constant.
 
     Example:
         >>> import torch, blurops
@@ -343,8 +229,8 @@ def basis_blur_grad_kernels(
 ) -> Tensor:
     """Derivative of ``sum(grad * basis_blur(image, kernels, mixing))`` by the kernels.
 
-    ``g_b[d] = sum_p sum_c mixing_b[p] * grad_c[p] * image_c[p + d]``. The form is linear in the kernels, so their
-    values are not needed.
+    ``g_b[d] = sum_p sum_c mixing_b[p] * grad_c[p] * image_c[p + d]``. The form is linear in the
+    kernels, so their values are not needed.
 
     Args:
         grad: (N, C, H, W) gradient of the blurred image.
@@ -414,7 +300,7 @@ def basis_blur_grad_mixing(
 
 
 def flip(kernels: Tensor) -> Tensor:
-    """Turn kernels by 180 degrees: from point-spread functions (convolution) to correlation kernels, and back.
+    """Turn kernels by 180 degrees: point-spread functions become correlation kernels, and back.
 
     Args:
         kernels: (..., Kh, Kw).

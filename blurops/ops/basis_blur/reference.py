@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The definition in plain torch. In float64 it is the truth that every other backend is compared with.
+"""The definition in plain torch: in float64, the truth that other backends are held to.
 
-One sample and a chunk of basis kernels at a time, so that nothing of size B*C*H*W is held. ``method="fft"`` is handed
-to :mod:`.fft`.
+One sample and a chunk of basis kernels at a time, so that nothing of size B*C*H*W is held.
+``method="fft"`` is handed to :mod:`.fft`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,8 @@ from blurops.ops.basis_blur import fft
 
 _CHUNK = 8
 
-# Above this many taps the spectra win on every CPU tried (python -m benchmarks.crossover prints the measurement).
+# Above this many taps the spectra win on every CPU tried (python -m benchmarks.crossover prints the
+# measurement).
 _FFT_FROM_TAPS = 225
 
 
@@ -31,7 +32,9 @@ def working(tensor: Tensor) -> Tensor:
 
 
 def _uses_fft(method: str, kernel_size: Sequence[int]) -> bool:
-    return method == "fft" or (method == "auto" and kernel_size[0] * kernel_size[1] >= _FFT_FROM_TAPS)
+    return method == "fft" or (
+        method == "auto" and kernel_size[0] * kernel_size[1] >= _FFT_FROM_TAPS
+    )
 
 
 def _samples(count: int, *tensors: Tensor) -> Iterator[tuple[int, list[Tensor]]]:

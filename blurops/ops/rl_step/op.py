@@ -11,7 +11,7 @@ from torch import Tensor
 from blurops import _check
 from blurops._interop import array_function
 from blurops._register import declare_composite
-from blurops.ops.basis_blur.op import blurred_size
+from blurops.ops.basis_blur.shapes import blurred_size
 from blurops.ops.rl_step import formula
 from blurops.ops.rl_step.saturation import Saturation
 

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fixtures shared by all tests."""
+
+import pytest
+import torch
+
+from blurops import _native
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _settings():
+    # Deterministic mode fills fresh tensors with NaN, and so shows an element that nobody wrote.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # The samples are tiny: threads only get in each other's way. Tests of threads set their own.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def native():
+    """The compiled module; afterwards it uses the instruction set it would have chosen itself."""
+    module = _native.module()
+    if module is None:
+        pytest.skip(f"the compiled paths cannot be tested: {_native.missing_reason()}")
+    chosen = module.isa()
+    yield module
+    module.force_isa(chosen)
+
+
+@pytest.fixture
+def threads():
+    """Set torch's thread count; restored afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
