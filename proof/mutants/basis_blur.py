@@ -5,7 +5,7 @@ from proof.engine import Mutant, Selection
 
 _FILES = ("tests/test_contract.py",)
 VALUES = Selection(_FILES, "equals or dot_test")
-DERIVATIVES = Selection(_FILES, "gradients")
+DERIVATIVES = Selection(_FILES, "gradients and native")
 NATIVE_VALUES = Selection(_FILES, "(equals or dot_test or layouts) and native")
 
 _OP = "blurops/ops/basis_blur/op.py"
@@ -15,6 +15,7 @@ _NATIVE = "blurops/ops/basis_blur/native.py"
 _BORDERS = "blurops/_boundary.py"
 _CPU = "csrc/basis_blur/cpu.cpp"
 _DIRECT = "csrc/basis_blur/direct.cpp"
+_STRIP = "csrc/basis_blur/direct_strip.h"
 _CXX_BORDERS = "csrc/common/boundary.h"
 
 _RESPONSE = "response = F.conv2d(xn.unsqueeze(1), kn[part].unsqueeze(1))  # (C, part, H, W)"
@@ -202,14 +203,14 @@ NATIVE = (
     ),
     Mutant(
         "native: every sample takes the first one's mixing",
-        _DIRECT,
+        _STRIP,
         "const int64_t sample = p.mixing_batched ? n : 0;",
         "const int64_t sample = 0 * n;",
         NATIVE_VALUES,
     ),
     Mutant(
         "native: every sample takes the first one's kernels",
-        _DIRECT,
+        _STRIP,
         "const int64_t sample = p.kernels_batched ? n : 0;",
         "const int64_t sample = 0 * n;",
         NATIVE_VALUES,

@@ -9,10 +9,15 @@ RESPONSE = Selection(("tests/test_saturate.py",), _VALUES)
 STEP = Selection(("tests/test_rl_step.py",), _VALUES)
 OPERATORS = Selection(("tests/test_operators.py",), _VALUES)
 
+SOLVER = Selection(("tests/test_richardson_lucy.py",), _VALUES)
+
 _FORMULA = "blurops/ops/rl_step/formula.py"
 _SATURATE = "blurops/ops/saturate/reference.py"
 _MIXED = "blurops/operators/mixed.py"
 _OPERATOR = "blurops/operators/operator.py"
+_SOLVER = "blurops/solvers/richardson_lucy.py"
+_UPDATE = "blurops/solvers/update.py"
+_SETTINGS = "blurops/solvers/settings.py"
 
 MUTANTS = (
     Mutant(
@@ -126,5 +131,54 @@ MUTANTS = (
         "return float((left - right).abs() / scale)",
         "return float((left - left).abs() / scale)",
         OPERATORS,
+    ),
+    Mutant(
+        "solver: the loss must rise for the solver to go on",
+        _SOLVER,
+        "losses[-2] - losses[-1] <= settings.stop_tol",
+        "losses[-1] - losses[-2] <= settings.stop_tol",
+        SOLVER,
+    ),
+    Mutant(
+        "solver: gamma is not undone in the result",
+        _UPDATE,
+        "return state if self._in_values else power(state, 1 / self._gamma)",
+        "return state",
+        SOLVER,
+    ),
+    Mutant(
+        "solver: the threshold is taken for linear light",
+        _UPDATE,
+        "threshold=settings.saturation.threshold**gamma)",
+        "threshold=settings.saturation.threshold)",
+        SOLVER,
+    ),
+    Mutant(
+        "solver: the mask is ignored in the masked variant",
+        _UPDATE,
+        "return dark if mask is None else dark * mask",
+        "return dark",
+        SOLVER,
+    ),
+    Mutant(
+        "solver: the authors' adjoint has its kernels as they are",
+        _UPDATE,
+        "turned = BasisBlur(flip(operator.kernels), ",
+        "turned = BasisBlur(operator.kernels, ",
+        SOLVER,
+    ),
+    Mutant(
+        "solver: a preset is not looked at",
+        _SETTINGS,
+        "replace(PRESETS[preset] if preset else DEFAULT, **explicit)",
+        "replace(DEFAULT, **explicit)",
+        SOLVER,
+    ),
+    Mutant(
+        "solver: the authors' divergence has the wrong sign",
+        "blurops/solvers/authors.py",
+        "return 1 - tv * (_sobel",
+        "return 1 + tv * (_sobel",
+        SOLVER,
     ),
 )
