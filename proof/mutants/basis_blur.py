@@ -3,7 +3,7 @@
 
 from proof.engine import Mutant, Selection
 
-_FILES = ("tests/test_contract.py",)
+_FILES = ("tests/test_contract.py", "tests/test_basis_blur.py")
 VALUES = Selection(_FILES, "equals or dot_test")
 DERIVATIVES = Selection(_FILES, "gradients and native")
 NATIVE_VALUES = Selection(_FILES, "(equals or dot_test or layouts) and native")

@@ -17,6 +17,7 @@ _MIXED = "blurops/operators/mixed.py"
 _OPERATOR = "blurops/operators/operator.py"
 _SOLVER = "blurops/solvers/richardson_lucy.py"
 _UPDATE = "blurops/solvers/update.py"
+_AUTHORS = "blurops/solvers/authors.py"
 _SETTINGS = "blurops/solvers/settings.py"
 
 MUTANTS = (
@@ -176,9 +177,44 @@ MUTANTS = (
     ),
     Mutant(
         "solver: the authors' divergence has the wrong sign",
-        "blurops/solvers/authors.py",
+        _AUTHORS,
         "return 1 - tv * (_sobel",
         "return 1 + tv * (_sobel",
+        SOLVER,
+    ),
+    Mutant(
+        "solver: the authors' mean leaves out the zeros around the image",
+        _UPDATE,
+        "count_outside=True",
+        "count_outside=False",
+        SOLVER,
+    ),
+    Mutant(
+        "solver: the authors' loss clamps at the ceiling",
+        _UPDATE,
+        "light.clamp(max=self._saturation.level + 0.5)",
+        "light.clamp(max=self._saturation.level)",
+        SOLVER,
+    ),
+    Mutant(
+        "solver: light may run away",
+        _UPDATE,
+        "return state.clamp(max=LARGEST ** (1 / self._gamma) if self._in_values else LARGEST)",
+        "return state",
+        SOLVER,
+    ),
+    Mutant(
+        "solver: the authors' dilation asks for half the kernel's maximum",
+        _AUTHORS,
+        "total > 0.25 * total",
+        "total > 0.5 * total",
+        SOLVER,
+    ),
+    Mutant(
+        "solver: the authors' preset dilates",
+        _SETTINGS,
+        "saturation=Saturation(dilate=False)",
+        "saturation=Saturation(dilate=True)",
         SOLVER,
     ),
 )
