@@ -16,9 +16,8 @@ from blurops.ops.basis_blur import fft
 
 _CHUNK = 8
 
-# Above this many taps the spectra win on every CPU tried (python -m benchmarks.crossover prints the
-# measurement).
-_FFT_FROM_TAPS = 225
+# From about 17x17 taps on, spectra beat torch's own direct convolution on the CPUs tried.
+_FFT_FROM_TAPS = 17 * 17
 
 
 def supports(args: tuple, options: dict) -> str | None:
