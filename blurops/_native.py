@@ -3,6 +3,7 @@
 
 import functools
 import importlib
+import os
 import warnings
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,19 @@ except ImportError as error:
 DTYPE_CODES = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 # The codes of csrc/common/boundary.h.
 BOUNDARY_CODES = {"reflect": 0, "replicate": 1, "circular": 2, "zeros": 3, "valid": 4}
+
+
+# The threads of an OpenMP runtime do not survive a fork, and waiting for them would never end: a
+# forked child, such as a DataLoader's worker, computes on one thread.
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked  # noqa: PLW0603 - one fact about this process
+    _forked = True
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 def module() -> ModuleType | None:
@@ -58,7 +72,7 @@ def call(launcher: str, *args: Any) -> None:
     The caller has made every tensor contiguous and keeps them alive.
     """
     raw = (a.data_ptr() if isinstance(a, Tensor) else a for a in args)
-    getattr(_C, launcher)(*raw, torch.get_num_threads())
+    getattr(_C, launcher)(*raw, 1 if _forked else torch.get_num_threads())
 
 
 def cuda_reason() -> str | None:
