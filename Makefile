@@ -46,7 +46,7 @@ format: $(STAMPS)/lint ## rewrite the sources in the project's style
 	$(BIN)/clang-format -i $(CXX_FILES)
 
 wheel: $(STAMPS)/tools ## build a wheel into dist/
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip wheel --no-build-isolation --no-deps -w dist .
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip wheel --no-build-isolation --no-deps -w dist .
 
 sdist: $(STAMPS)/tools ## build a source archive into dist/
 	$(BIN)/python -c 'from setuptools.build_meta import build_sdist; print(build_sdist("dist"))'
@@ -63,25 +63,28 @@ distclean: clean ## remove the environment too
 
 $(STAMPS)/tools: constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"blurops needs Python 3.11 or later, $(PYTHON) is {v.major}.{v.minor}")'
-	$(PYTHON) -m venv $(VENV)
+	@echo 'make: creating $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
 	@mkdir -p $(STAMPS)
-	$(PIP) setuptools cmake ninja pybind11
+	@$(PIP) setuptools cmake ninja pybind11
 	@touch $@
 
 # Without a C++ compiler, setup.py installs the slower torch paths. It says so, but pip keeps that to itself.
 REPORT := @ls blurops/_C*.so >/dev/null 2>&1 || echo 'blurops: no C++ compiler found; only the slower torch paths are installed'
 
 $(STAMPS)/demo: $(STAMPS)/tools $(NATIVE)
-	BLUROPS_CUDA=$${BLUROPS_CUDA:-$(DEMO_CUDA)} $(INSTALL) -e .
+	@echo 'make: installing the versions of constraints.txt, building the native module'
+	@BLUROPS_CUDA=$${BLUROPS_CUDA:-$(DEMO_CUDA)} $(INSTALL) -e .
 	$(REPORT)
 	@touch $@
 
 # This build serves the demo too, not the other way round.
 $(STAMPS)/test: $(STAMPS)/tools $(NATIVE)
-	BLUROPS_CUDA=$${BLUROPS_CUDA:-auto} $(INSTALL) -e '.[test]'
+	@echo 'make: installing the versions of constraints.txt, building the native module'
+	@BLUROPS_CUDA=$${BLUROPS_CUDA:-auto} $(INSTALL) -e '.[test]'
 	$(REPORT)
 	@touch $(STAMPS)/demo $@
 
 $(STAMPS)/lint: $(STAMPS)/tools
-	$(PIP) ruff clang-format
+	@$(PIP) ruff clang-format
 	@touch $@
