@@ -55,7 +55,7 @@ class CMakeBuild(build_ext):
         ]  # fmt: skip
 
 
-# Optional: without a compiler the torch paths are installed. A compiler that fails is still an error.
+# Optional: without a compiler the torch paths are installed. One that fails is still an error.
 setup(
     ext_modules=[Extension("blurops._C", sources=[], optional=True)],
     cmdclass={"build_ext": CMakeBuild},

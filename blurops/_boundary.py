@@ -37,7 +37,7 @@ def pad(image: Tensor, radius: tuple[int, int], boundary: str) -> Tensor:
 
 
 def fold(padded: Tensor, radius: tuple[int, int], boundary: str) -> Tensor:
-    """The exact transpose of :func:`pad`: every extended position goes back to where it was read."""
+    """The exact transpose of :func:`pad`: every position adds back to where it was read."""
     ry, rx = radius
     if boundary == "valid":
         return padded

@@ -49,7 +49,7 @@ def _named(options: _Options) -> dict[str, str | None]:
 
 
 def _into_batch(tensor: Tensor, axis: int | None, lanes: int, count: int) -> Tensor:
-    """Fold a vmapped axis into N: ``(lanes * n, ...)``, or ``(1, ...)`` where one tensor serves all.
+    """Fold a vmapped axis into N: ``(lanes * n, ...)``, or ``(1, ...)`` if one tensor serves all.
 
     ``count`` is N of the call: a leading 1 is expanded where every lane has its own.
     """
@@ -215,7 +215,7 @@ class _GradMixing(_Linear):
 def _vmap_image(
     function: type[Function], info: Any, in_dims: tuple, *inputs: Any
 ) -> tuple[Tensor, int]:
-    """Blur and adjoint: the image always has one sample per lane, kernels and mixing may be shared."""
+    """Blur and adjoint: the image has one sample per lane, kernels and mixing may be shared."""
     (image, kernels, mixing), options = inputs[:3], inputs[3]
     lanes, axes = info.batch_size, in_dims[:3]
     count = image.shape[0] if axes[0] is None else image.movedim(axes[0], 0).shape[1]

@@ -83,7 +83,7 @@ def test_jacrev_and_jacfwd(case, argument):
 
 @each_case
 def test_hessian(case):
-    """The mixed second derivative of the form by its first two arguments is the form at unit entries."""
+    """The mixed second derivative by the first two arguments is the form at unit entries."""
     tensors, twin, op = sample(case, Shape(1, 1, 3, 3, 1, 3, 1))
     weight = random_tensor(op(*tensors).shape, torch.float64, 71)
 
