@@ -120,12 +120,9 @@ def declare_composite(
 
 def _run(declared: Declaration, args: tuple, options: dict) -> Tensor:
     declared.shape(*args, **options)
-    wanted = options.pop("backend", None)
-    module = (
-        _asked_for(declared, wanted, args, options)
-        if wanted
-        else _first_able(declared, args, options)
-    )
+    find = _first_able if options.get("backend") is None else _asked_for
+    module = find(declared, args, options)
+    options.pop("backend", None)
     return getattr(module, declared.name)(*args, **options)
 
 
@@ -140,7 +137,8 @@ def _first_able(declared: Declaration, args: tuple, options: dict) -> ModuleType
     raise NotImplementedError(f"{declared.name}: no backend can run this call: {reason}")
 
 
-def _asked_for(declared: Declaration, name: str, args: tuple, options: dict) -> ModuleType:
+def _asked_for(declared: Declaration, args: tuple, options: dict) -> ModuleType:
+    name = options["backend"]
     if name in declared.backends:
         module = declared.backend(name)
         reason = module.supports(args, options)

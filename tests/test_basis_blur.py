@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 import blurops
 from blurops import _native
 from blurops._check import BOUNDARIES
-from blurops.testing import Shape, accuracy, dot_gap, family_tensors, random_tensor, relative_error
+from blurops.testing import (
+    CASES,
+    Shape,
+    accuracy,
+    dot_gap,
+    family_tensors,
+    random_tensor,
+    relative_error,
+)
 from tests.backends import PATHS, options
 
 each_path = pytest.mark.parametrize("path", PATHS)
@@ -398,3 +406,13 @@ def test_auto_takes_the_first_backend_that_can(monkeypatch, native):
     assert calls == ["basis_blur_cpu"]
     blurops.basis_blur(*args, boundary="zeros", method="fft")
     assert calls == ["basis_blur_cpu"]
+
+
+def test_auto_leaves_large_kernels_of_few_bases_to_the_fft(monkeypatch, native):
+    """A 41x41 kernel for all pixels costs 1681 taps directly; seven transforms are far cheaper."""
+    monkeypatch.setattr(_native, "call", lambda *a: pytest.fail("computed directly"))
+    for case in CASES:
+        args, keywords = case.sample(Shape(1, 3, 44, 45, 1, 41, 41), "reflect", torch.float32, 53)
+        assert torch.isfinite(case.op(*args, **keywords)).all(), case.name
+    with pytest.raises(pytest.fail.Exception, match="computed directly"):
+        case.op(*args, **keywords, backend="native")

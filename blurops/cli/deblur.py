@@ -162,10 +162,7 @@ def _operator(args: argparse.Namespace, photo: Image) -> BasisBlur | UniformBlur
     if args.preset is not None:  # whose update is defined for a basis of kernels, here one
         ones = torch.ones(1, 1, height, width)
         return BasisBlur(kernel[None, None], ones, boundary=boundary)
-    # One kernel has no mixing to fuse with, and the FFT takes as long for a large one as for a
-    # small one: measured, it wins from about 17 x 17 on.
-    method = "fft" if kernel.numel() >= 17 * 17 else "auto"
-    return UniformBlur(kernel, boundary=boundary, method=method)
+    return UniformBlur(kernel, boundary=boundary)
 
 
 def _kernel(args: argparse.Namespace, longest: int) -> Tensor:
