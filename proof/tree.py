@@ -89,11 +89,10 @@ class Tree:
 
     def import_check(self) -> None:
         """Make sure that tests run here import the copy, and not the checkout it was made from."""
-        done = self.run(
-            [sys.executable, "-c", "import blurops; print(blurops.__file__)"], limit=120
-        )
-        last = done.stdout.strip().splitlines()[-1:] or [""]
-        if Path(last[0]).parent != self.root / "blurops":
+        code = "import blurops, blurops._C; print(blurops.__file__, blurops._C.__file__, sep='\\n')"
+        done = self.run([sys.executable, "-c", code], limit=120)
+        files = done.stdout.strip().splitlines()[-2:]
+        if done.returncode != 0 or {Path(file).parent for file in files} != {self.root / "blurops"}:
             raise ProofError(f"the copy's blurops is not the one imported:\n{tail(done.stdout)}")
 
     @contextmanager

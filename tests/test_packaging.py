@@ -80,18 +80,23 @@ def wheel(sdist, tmp_path_factory):
     return built
 
 
-@pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """The interpreter of a fresh environment with the wheel in it.
+def fresh_environment(folder: Path) -> Path:
+    """The interpreter of a fresh environment without blurops.
 
     Torch and the other dependencies are lent by this environment through a path file, which saves
     minutes; path files of a lent folder are not read, so an editable install there stays unseen.
     """
-    folder = tmp_path_factory.mktemp("user") / "venv"
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder)
     Path(site.strip(), "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The interpreter of a fresh environment with the wheel in it."""
+    python = fresh_environment(tmp_path_factory.mktemp("user") / "venv")
     pip_install(python, wheel)
     return python
 
@@ -261,22 +266,28 @@ def without_module(tmp_path_factory):
     return folder
 
 
-def run_without_module(folder: Path, code: str) -> tuple[str, str]:
-    """Output and errors of a Python that sees the uncompiled package."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        cwd=folder,
-        env=clean_environment(),
-        text=True,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
+@pytest.fixture(scope="module")
+def run_without_module(tmp_path_factory):
+    """A function that runs code beside a folder's package: output and errors."""
+    python = fresh_environment(tmp_path_factory.mktemp("bare") / "venv")
+
+    def run_in(folder: Path, code: str) -> tuple[str, str]:
+        done = subprocess.run(
+            [python, "-c", textwrap.dedent(code)],
+            cwd=folder,
+            env=clean_environment(),
+            text=True,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout, done.stderr
+
+    return run_in
 
 
-def test_importing_says_nothing_and_stays_light(without_module):
+def test_importing_says_nothing_and_stays_light(without_module, run_without_module):
     code = """
         import sys
         import torch
@@ -316,14 +327,18 @@ USE_WITHOUT_MODULE = """
 """
 
 
-def test_without_the_module_the_torch_paths_work_and_say_once_why_they_are_slower(without_module):
+def test_without_the_module_the_torch_paths_work_and_say_once_why_they_are_slower(
+    without_module, run_without_module
+):
     out, errors = run_without_module(without_module, USE_WITHOUT_MODULE)
     assert "backend 'native' cannot run this call: the native module is not built" in out
     (line,) = errors.splitlines()
     assert "slower torch paths because the native module is not built" in line
 
 
-def test_a_module_that_does_not_load_is_reported_with_the_reason(without_module, tmp_path):
+def test_a_module_that_does_not_load_is_reported_with_the_reason(
+    without_module, run_without_module, tmp_path
+):
     broken = tmp_path / "broken"
     shutil.copytree(without_module, broken)
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
