@@ -311,6 +311,16 @@ def test_demo(tmp_path, succeed):
     assert clock[1].std() > clock[0].std()
 
 
+@pytest.mark.slow
+def test_demo_gains_four_decibels(tmp_path, succeed):
+    """The demo as it is run, at full size."""
+    succeed("demo", "-o", tmp_path)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["basis_size"], report["kernel_size"], report["noise"]) == (25, 33, 0.002)
+    assert 20 <= report["psnr_blurred"] <= 23
+    assert report["psnr_restored"] >= report["psnr_blurred"] + 4
+
+
 # Every failure: the words after the paths are filled in, part of the line, and the status.
 BAD = {
     "missing image": (

@@ -79,10 +79,15 @@ def numbers(*names: str) -> Callable[[str], tuple[float, ...]]:
 def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], None], **texts: str
 ) -> argparse.ArgumentParser:
-    """Adds a command with the options that all of them take."""
+    """Adds a command; `add_running` ends its options."""
     formatter = argparse.RawDescriptionHelpFormatter
     parser = commands.add_parser(name, formatter_class=formatter, **texts)
     parser.set_defaults(run=run)
+    return parser
+
+
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that all commands take."""
     common = parser.add_argument_group("running")
     common.add_argument(
         "--threads", type=whole(1, 4096), metavar="N", help="threads to compute with (default: all)"
@@ -95,7 +100,6 @@ def add_command(
     common.add_argument(
         "--debug", action="store_true", help="after a failure, show where in the program it was"
     )
-    return parser
 
 
 def add_photo(parser: argparse.ArgumentParser, text: str) -> None:
@@ -139,6 +143,35 @@ def add_gamma(parser: argparse.ArgumentParser) -> None:
         default=2.2,
         metavar="G",
         help="linear light = image value ** G; 1 for linear images (default: 2.2)",
+    )
+
+
+def add_seed(parser: argparse.ArgumentParser, text: str) -> None:
+    """Adds the seed of everything random."""
+    parser.add_argument(
+        "--seed",
+        type=whole(0, 2**63 - 1),
+        default=0,
+        metavar="S",
+        help=f"{text}; the same seed gives the same result (default: 0)",
+    )
+
+
+def add_basis(parser: argparse.ArgumentParser) -> None:
+    """Adds the number and the size of basis kernels."""
+    parser.add_argument(
+        "--basis-size",
+        type=whole(1, 4096),
+        default=25,
+        metavar="B",
+        help="number of basis kernels (default: 25)",
+    )
+    parser.add_argument(
+        "--kernel-size",
+        type=whole(1, 4095),
+        default=33,
+        metavar="K",
+        help="their side in pixels, odd (default: 33)",
     )
 
 

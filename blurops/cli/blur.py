@@ -50,13 +50,8 @@ def register(commands: Any) -> None:
         default=False,
         help="pass the light through a sensor that saturates smoothly (default: no)",
     )
-    parser.add_argument(
-        "--seed",
-        type=options.whole(0, 2**63 - 1),
-        default=0,
-        metavar="S",
-        help="which noise (default: 0)",
-    )
+    options.add_seed(parser, "which noise")
+    options.add_running(parser)
 
 
 def run(args: argparse.Namespace) -> None:

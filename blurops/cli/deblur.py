@@ -77,6 +77,7 @@ def register(commands: Any) -> None:
     options.add_output(parser)
     options.add_gamma(parser)
     _add_solver(parser.add_argument_group("the restoration"))
+    options.add_running(parser)
 
 
 def _add_solver(group: argparse._ArgumentGroup) -> None:
@@ -90,7 +91,7 @@ def _add_solver(group: argparse._ArgumentGroup) -> None:
         "--tv",
         type=options.number(least=0),
         metavar="W",
-        help="weight of total variation, which flattens noise; 0.002 to 0.02 is usual (default: 0)",
+        help="weight of total variation, which flattens noise; 0.001 to 0.02 is usual (default: 0)",
     )
     group.add_argument(
         "--saturation",

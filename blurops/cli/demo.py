@@ -80,36 +80,22 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "-o", "--output", default="out", metavar="DIR", help="folder for the results (default: out)"
     )
+    options.add_seed(parser, "which shake and which noise")
     parser.add_argument(
-        "--seed",
-        type=options.whole(0, 2**63 - 1),
-        default=0,
-        metavar="S",
-        help="which shake and which noise (default: 0)",
+        "--iterations",
+        type=options.whole(1),
+        default=30,
+        metavar="N",
+        help="of the restoration (default: 30)",
     )
-    parser.add_argument(
-        "--iterations", type=options.whole(1), default=30, metavar="N", help="(default: 30)"
-    )
-    parser.add_argument(
-        "--basis-size",
-        type=options.whole(1, 4096),
-        default=25,
-        metavar="B",
-        help="number of basis kernels (default: 25)",
-    )
-    parser.add_argument(
-        "--kernel-size",
-        type=options.whole(3, 4095),
-        default=33,
-        metavar="K",
-        help="their side in pixels, odd (default: 33)",
-    )
+    options.add_basis(parser)
     parser.add_argument(
         "--crop",
         type=options.whole(32),
         metavar="PIXELS",
         help="use a square of the middle of both photographs only, for a quick look",
     )
+    options.add_running(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -140,6 +126,19 @@ def run(args: argparse.Namespace) -> None:
         "peak_memory_is": "largest resident set of the process so far, Python and torch included",
         "backend": active_backend(),
         "threads": torch.get_num_threads(),
+        **_settings(args, height, width),
+        "iterations": result.iterations,
+        "losses": list(result.losses),
+        "clock": _clock_report(clock_result),
+        "versions": versions(),
+    }
+    _write(folder, field, pictures, [clock, _display(clock_result.image)], report)
+    _print_summary(folder, report)
+
+
+def _settings(args: argparse.Namespace, height: int, width: int) -> dict[str, Any]:
+    """What was blurred and how."""
+    return {
         "photograph": "skimage.data.coffee",
         "width": width,
         "height": height,
@@ -149,19 +148,17 @@ def run(args: argparse.Namespace) -> None:
         "noise": NOISE,
         "gamma": GAMMA,
         "saturation": True,
-        "iterations": result.iterations,
-        "losses": list(result.losses),
-        "clock": {
-            "photograph": "skimage.data clock_motion.png",
-            "motion_length": _CLOCK_LENGTH,
-            "motion_angle_degrees": _CLOCK_ANGLE,
-            "iterations": clock_result.iterations,
-            "seconds_per_iteration": round(clock_result.seconds / clock_result.iterations, 4),
-        },
-        "versions": versions(),
     }
-    _write(folder, field, pictures, [clock, _display(clock_result.image)], report)
-    _print_summary(folder, report)
+
+
+def _clock_report(result: _Restored) -> dict[str, Any]:
+    return {
+        "photograph": "skimage.data clock_motion.png",
+        "motion_length": _CLOCK_LENGTH,
+        "motion_angle_degrees": _CLOCK_ANGLE,
+        "iterations": result.iterations,
+        "seconds_per_iteration": round(result.seconds / result.iterations, 4),
+    }
 
 
 def _photograph(name: str, crop: int | None) -> Tensor:

@@ -56,27 +56,8 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "-o", "--output", required=True, metavar="F", help=f"the field to write, {_SUFFIX}"
     )
-    parser.add_argument(
-        "--seed",
-        type=options.whole(0, 2**63 - 1),
-        default=0,
-        metavar="S",
-        help="which shake; the same seed gives the same field (default: 0)",
-    )
-    parser.add_argument(
-        "--basis-size",
-        type=options.whole(1, 4096),
-        default=25,
-        metavar="B",
-        help="number of basis kernels (default: 25)",
-    )
-    parser.add_argument(
-        "--kernel-size",
-        type=options.whole(1, 4095),
-        default=33,
-        metavar="K",
-        help="their side in pixels, odd (default: 33)",
-    )
+    options.add_seed(parser, "which shake")
+    options.add_basis(parser)
     parser.add_argument(
         "--boundary",
         choices=BOUNDARIES,
@@ -94,6 +75,7 @@ def register(commands: Any) -> None:
         metavar="P",
         help="the error of B basis kernels against B, beside the bound of the singular values",
     )
+    options.add_running(parser)
 
 
 def _add_shake(group: argparse._ArgumentGroup) -> None:

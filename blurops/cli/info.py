@@ -19,7 +19,7 @@ send its output with a report of a problem."""
 
 def register(commands: Any) -> None:
     """Adds the command."""
-    options.add_command(
+    parser = options.add_command(
         commands,
         "info",
         run,
@@ -27,6 +27,7 @@ def register(commands: Any) -> None:
         description=_DESCRIPTION,
         epilog="example:\n  blurops info",
     )
+    options.add_running(parser)
 
 
 def run(args: argparse.Namespace) -> None:
