@@ -8,7 +8,7 @@ with TV off, and with matched TV (the default's number is 8 times the preset's).
 the interior and in the K-pixel border band, at the iteration where each method ends and at its
 best one.
 
-    python benchmarks/rl_quality.py            # a few minutes on two cores
+    python benchmarks/rl_quality.py            # about ten minutes on two cores
     python benchmarks/rl_quality.py --scenes 2 --size 160
 """
 
