@@ -5,6 +5,7 @@ from proof.engine import Mutant, Selection
 
 _FILES = ("tests/test_contract.py", "tests/test_basis_blur.py")
 VALUES = Selection(_FILES, "equals or dot_test")
+DEFINITION = Selection(("tests/test_basis_blur.py",), "dense or hand or conv2d or delta")
 DERIVATIVES = Selection(_FILES, "gradients and native")
 NATIVE_VALUES = Selection(_FILES, "(equals or dot_test or layouts) and native")
 
@@ -28,6 +29,28 @@ def _folded_as(wrong: str, boundary: str) -> str:
     choice = f'"{wrong}" if boundary == "{boundary}" else boundary'
     return _FOLD_ROWS.replace("boundary", choice)
 
+
+# Every path alike: comparing one with the other shows nothing, only the definition does.
+_CALL = "return getattr(module, declared.name)(*args, **options)"
+_IF_BLUR = 'if declared.name in ("basis_blur", "basis_blur_adjoint"):\n        '
+_FLIPPED = "args[1].flip(-2, -1)"
+EVERYWHERE = (
+    Mutant(
+        "every path: kernels are flipped",
+        "blurops/_register.py",
+        _CALL,
+        f"{_IF_BLUR}args = (args[0], {_FLIPPED}, *args[2:])\n    {_CALL}",
+        DEFINITION,
+    ),
+    Mutant(
+        "every path: mixing comes before blurring",
+        "blurops/_register.py",
+        _CALL,
+        f"{_IF_BLUR}other = {{'basis_blur': 'basis_blur_adjoint'}}.get(declared.name, 'basis_blur')\n"
+        f"        return getattr(module, other)(args[0], {_FLIPPED}, *args[2:], **options)\n    {_CALL}",
+        DEFINITION,
+    ),
+)
 
 REFERENCE = (
     Mutant(
@@ -253,4 +276,4 @@ NATIVE = (
     ),
 )
 
-MUTANTS = (*REFERENCE, *BORDERS, *GRADIENTS, *NATIVE)
+MUTANTS = (*EVERYWHERE, *REFERENCE, *BORDERS, *GRADIENTS, *NATIVE)
