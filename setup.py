@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -19,8 +20,9 @@ class CMakeBuild(build_ext):
 
     def build_extension(self, extension: Extension) -> None:
         """Configure, build, and put the module where Python finds it."""
-        if not any(map(shutil.which, COMPILERS)):
-            print("blurops: no C++ compiler found; only the slower torch paths are installed")
+        missing = self._what_is_missing()
+        if missing is not None:
+            print(f"blurops: no {missing} found; only the slower torch paths are installed")
             return
         build = self._build_folder()
         # Tools installed beside the running interpreter come first.
@@ -35,6 +37,14 @@ class CMakeBuild(build_ext):
         fresh = target.with_suffix(".new")
         shutil.copyfile(next(build.glob("_C*.so")), fresh)
         os.replace(fresh, target)
+
+    @staticmethod
+    def _what_is_missing() -> str | None:
+        if not any(map(shutil.which, COMPILERS)):
+            return "C++ compiler"
+        if not Path(sysconfig.get_path("include"), "Python.h").exists():
+            return "Python headers (Python.h)"
+        return None
 
     def _build_folder(self) -> Path:
         """Editable builds keep one folder, so that they stay incremental."""

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from blurops import _native
 
-# What one transform of a plane costs, in multiply-adds of the direct kernel per pixel. Measured
-# side by side with AVX-512, it is between 200 and 400 depending on the sizes.
+# Multiply-adds of the direct kernel, per pixel, that one transform of a plane is taken to cost.
+# Measured side by side on two AVX-512 cores it costs 50 to 200, depending on the sizes: spectra
+# must be about twice as fast before the direct kernel's constant memory is given up for them.
 _TRANSFORM_COST = 300
 
 
