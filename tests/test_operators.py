@@ -6,12 +6,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from literal import BOUNDARIES, dense
 
 import blurops
 from blurops import BasisBlur, Saturation, UniformBlur, check_adjoint
 from blurops.operators import Operator
 from blurops.testing import accuracy
+from tests.literal import BOUNDARIES, dense
 
 DOUBLE = torch.float64
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from literal import BOUNDARIES, apply, dense
 
 import blurops
 from blurops import Saturation, rl_step
 from blurops.ops.rl_step import formula
+from tests.literal import BOUNDARIES, apply, dense
 
 DOUBLE = torch.float64
 SATURATIONS = {

@@ -3,7 +3,7 @@
 
 from proof.engine import Mutant, Selection
 
-FILES = Selection(("tests/test_images.py",))
+FILES = Selection(("tests/test_images.py", "tests/test_image_errors.py"))
 
 _READ = "blurops/images/_read.py"
 _WRITE = "blurops/images/_write.py"

@@ -9,7 +9,7 @@ RESPONSE = Selection(("tests/test_saturate.py",), _VALUES)
 STEP = Selection(("tests/test_rl_step.py",), _VALUES)
 OPERATORS = Selection(("tests/test_operators.py",), _VALUES)
 
-SOLVER = Selection(("tests/test_richardson_lucy.py",), _VALUES)
+SOLVER = Selection(("tests/test_presets.py", "tests/test_richardson_lucy.py"), _VALUES)
 
 _FORMULA = "blurops/ops/rl_step/formula.py"
 _SATURATE = "blurops/ops/saturate/reference.py"
