@@ -32,6 +32,13 @@ def resident(field: str) -> int:
     raise RuntimeError(f"memory: /proc/self/status has no {field}")
 
 
+def cpu_name() -> str:
+    """What the kernel calls this processor."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def measure(call: Callable[[], list[Tensor]]) -> tuple[float, float]:
     """(MB beyond what was there and what is returned, seconds)."""
     before = resident("VmRSS")
@@ -91,11 +98,12 @@ def main() -> int:
         extra, seconds = measure(call)
         print(f"{name:<26} {extra:8.1f} MB beyond inputs and outputs, {seconds:6.1f} s", flush=True)
         rows.append([name, problem, torch.get_num_threads(), f"{extra:.1f}", f"{seconds:.2f}"])
+    place = [cpu_name(), torch.__version__]
     record = Path(__file__).parent / "results" / f"memory-{platform.machine()}.csv"
     with record.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["call", "problem", "threads", "extra_mb", "seconds"])
-        writer.writerows(rows)
+        writer.writerow(["call", "problem", "threads", "extra_mb", "seconds", "cpu", "torch"])
+        writer.writerows(row + place for row in rows)
     worst = max(float(row[3]) for row in rows)
     if worst > args.limit:
         print(f"memory: {worst:.1f} MB is more than {args.limit:.0f} MB", file=sys.stderr)
