@@ -4,6 +4,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
+
 #include "basis_blur/basis_blur.h"
 #include "common/isa.h"
 #if defined(BLUROPS_CUDA)
@@ -20,37 +22,51 @@ using Launcher = void (*)(const blurops::Problem&, const void*, const void*, con
 const void* input(uintptr_t address) { return reinterpret_cast<const void*>(address); }
 void* output(uintptr_t address) { return reinterpret_cast<void*>(address); }
 
+// The numbers of Problem from `count` on, in its order, then those of Tiling.
+using Sizes = std::array<int64_t, 17>;
+
+blurops::Problem problem_of(int dtype, int boundary, const Sizes& s) {
+  return {static_cast<blurops::DType>(dtype),
+          static_cast<blurops::Boundary>(boundary),
+          s[0],
+          s[1],
+          s[2],
+          s[3],
+          s[4],
+          s[5],
+          s[6],
+          s[7],
+          s[8],
+          s[9],
+          s[10],
+          s[11] != 0,
+          s[12] != 0,
+          {s[13], s[14], s[15], s[16]}};
+}
+
 void define_family(py::module_& module, const char* name, Launcher launcher) {
-  module.def(name, [launcher](int dtype, int boundary, int64_t count, int64_t channels,
-                              int64_t basis, int64_t height, int64_t width, int64_t out_height,
-                              int64_t out_width, int64_t kernel_height, int64_t kernel_width,
-                              bool kernels_batched, bool mixing_batched, uintptr_t first,
+  module.def(name, [launcher](int dtype, int boundary, const Sizes& sizes, uintptr_t first,
                               uintptr_t second, uintptr_t third, uintptr_t out, int threads) {
-    const blurops::Problem problem{static_cast<blurops::DType>(dtype),
-                                   static_cast<blurops::Boundary>(boundary),
-                                   count,
-                                   channels,
-                                   basis,
-                                   height,
-                                   width,
-                                   out_height,
-                                   out_width,
-                                   kernel_height,
-                                   kernel_width,
-                                   kernels_batched,
-                                   mixing_batched};
+    const blurops::Problem problem = problem_of(dtype, boundary, sizes);
     py::gil_scoped_release release;
     launcher(problem, input(first), input(second), input(third), output(out), threads);
   });
 }
 
+void blur(const blurops::Problem& problem, const void* image, const void* kernels,
+          const void* mixing, void* out, int threads) {
+  blurops::basis_blur_cpu(problem, image, kernels, mixing, out, threads);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
-  define_family(module, "basis_blur_cpu", blurops::basis_blur_cpu);
+  define_family(module, "basis_blur_cpu", blur);
   define_family(module, "basis_blur_adjoint_cpu", blurops::basis_blur_adjoint_cpu);
   define_family(module, "basis_blur_grad_kernels_cpu", blurops::basis_blur_grad_kernels_cpu);
   define_family(module, "basis_blur_grad_mixing_cpu", blurops::basis_blur_grad_mixing_cpu);
+
+  module.def("tile_lengths", &blurops::tile_lengths);
 
   module.def("isa", [] { return blurops::isa_name(blurops::active_isa()); });
   module.def("available_isas", &blurops::available_isas);
