@@ -13,7 +13,7 @@ namespace blurops {
 // How the tile method cuts a problem; no tiles mean the direct method. Sizes are those of
 // tile_lengths(), and a part of the kernel must be smaller than a tile.
 struct Tiling {
-  int64_t height, width;         // of a tile, the lengths of its transforms; 0: direct
+  int64_t height, width;             // of a tile, the lengths of its transforms; 0: direct
   int64_t parts_down, parts_across;  // the kernels are cut into this many parts
 };
 
@@ -31,14 +31,14 @@ struct Problem {
       out_width;  // of the blurred image and the mixing, (N, C, out_height, out_width)
   int64_t kernel_height, kernel_width;
   int64_t anchor_y, anchor_x;  // tap d reads the sharp pixel p + d - anchor
-  bool kernels_batched;                 // kernels are (N, B, Kh, Kw), else (1, B, Kh, Kw)
-  bool mixing_batched;                  // mixing is (N, B, out_height, out_width), else (1, ...)
+  bool kernels_batched;        // kernels are (N, B, Kh, Kw), else (1, B, Kh, Kw)
+  bool mixing_batched;         // mixing is (N, B, out_height, out_width), else (1, ...)
   Tiling tiling;
 };
 
-// Takes finished values of the blurred image in place of its storage: `count` values (double when the
-// images are, else float) of sample n, channel c, row y, columns x .. x + count - 1. Called once for
-// every pixel, from several threads at once.
+// Takes finished values of the blurred image in place of its storage: `count` values (double when
+// the images are, else float) of sample n, channel c, row y, columns x .. x + count - 1. Called
+// once for every pixel, from several threads at once.
 struct Epilogue {
   void (*row)(const void* context, int64_t n, int64_t c, int64_t y, int64_t x, int64_t count,
               const void* values);
@@ -51,8 +51,7 @@ struct Epilogue {
 // image (N, C, height, width), kernels, mixing -> out (N, C, out_height, out_width), or what the
 // epilogue makes of it
 void basis_blur_cpu(const Problem& problem, const void* image, const void* kernels,
-                    const void* mixing, void* out, int threads,
-                    const Epilogue* epilogue = nullptr);
+                    const void* mixing, void* out, int threads, const Epilogue* epilogue = nullptr);
 
 // image (N, C, out_height, out_width), kernels, mixing -> out (N, C, height, width)
 void basis_blur_adjoint_cpu(const Problem& problem, const void* image, const void* kernels,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The launchers of the basis-mixed family on the CPU, which follow the tiling that the caller chose,
-// and those of the direct method: index maps, packed kernels, threads. The arithmetic of the direct
-// method is in direct.cpp.
+// The launchers of the basis-mixed family on the CPU, which follow the tiling that the caller
+// chose, and those of the direct method: index maps, packed kernels, threads. The arithmetic of the
+// direct method is in direct.cpp.
 #include <algorithm>
 #include <vector>
 

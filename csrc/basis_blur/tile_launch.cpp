@@ -60,8 +60,8 @@ struct TileLaunch {
     plan.tiles_across = ceil_div(p.out_width, plan.columns);
     plan.pairs = ceil_div(p.basis, 2);
     const int64_t bytes = kernels.spectrum_bytes(plan) * plan.parts;
-    plan.channel_group =
-        std::clamp<int64_t>(kChannelBytes / bytes, 1, std::max<int64_t>(p.channels, 1));
+    plan.channel_group = std::clamp<int64_t>(kChannelBytes / bytes, 1,
+                                             std::clamp<int64_t>(p.channels, 1, kMaxChannelGroup));
   }
 
   int64_t tiles() const { return plan.tiles_down * plan.tiles_across; }
@@ -90,9 +90,9 @@ struct TileLaunch {
   }
 };
 
-// Tiles along one axis in groups whose members write to different rows (or columns) of the image, so
-// that a group's tiles can be added at the same time, and the groups one after the other in the same
-// order every time. `map` says where an extended row lands.
+// Tiles along one axis in groups whose members write to different rows (or columns) of the image,
+// so that a group's tiles can be added at the same time, and the groups one after the other in the
+// same order every time. `map` says where an extended row lands.
 std::vector<std::vector<int64_t>> disjoint_groups(const std::vector<int64_t>& map, int64_t size,
                                                   int64_t tiles, int64_t step, int64_t reach) {
   std::vector<std::vector<int64_t>> groups;
@@ -162,9 +162,8 @@ void tile_adjoint(const Problem& problem, const void* image, const void* kernels
   const TilePlan& plan = launch.plan;
   const auto down = disjoint_groups(launch.maps.rows, problem.height, plan.tiles_down, plan.rows,
                                     plan.rows + problem.kernel_height - 1);
-  const auto across =
-      disjoint_groups(launch.maps.columns, problem.width, plan.tiles_across, plan.columns,
-                      plan.columns + problem.kernel_width - 1);
+  const auto across = disjoint_groups(launch.maps.columns, problem.width, plan.tiles_across,
+                                      plan.columns, plan.columns + problem.kernel_width - 1);
   const Workers workers(TileLaunch::threads_for(problem.count * launch.tiles(), threads),
                         launch.kernels.scratch_bytes(plan));
   const TileUnit tile = launch.kernels.adjoint[code(problem)];
@@ -193,8 +192,7 @@ void tile_grad_kernels(const Problem& problem, const void* grad, const void* ima
   const int64_t groups = ceil_div(plan.pairs, plan.pair_group);
   const int64_t samples = problem.kernels_batched ? problem.count : 1;
   const int64_t total = (problem.kernels_batched ? 1 : problem.count) * launch.tiles();
-  const int64_t taps =
-      samples * problem.basis * problem.kernel_height * problem.kernel_width;
+  const int64_t taps = samples * problem.basis * problem.kernel_height * problem.kernel_width;
   // A function of the shapes alone, so that the order of summation does not depend on the threads;
   // enough chunks for many threads, and enough tiles in each that inverting its sums costs little.
   const int64_t fitting = std::max<int64_t>(kPartialBytes / (taps * int64_t{sizeof(double)}), 1);
@@ -214,8 +212,8 @@ void tile_grad_mixing(const Problem& problem, const void* grad, const void* imag
   plan.out = out;
   prefer_large_pages(out, (problem.mixing_batched ? problem.count : 1) * problem.basis *
                               problem.out_height * problem.out_width * size_of(problem.dtype));
-  plan.keeps_all_bases = plan.channel_group < problem.channels ||
-                         (!problem.mixing_batched && problem.count > 1);
+  plan.keeps_all_bases =
+      plan.channel_group < problem.channels || (!problem.mixing_batched && problem.count > 1);
   launch.transform_kernels(kernels, threads);
   const int64_t samples = problem.mixing_batched ? problem.count : 1;
   launch.run(launch.kernels.grad_mixing[code(problem)], samples * launch.tiles(), threads);

@@ -21,8 +21,8 @@ TileTransform<A> transform_of(const TilePlan& plan) {
 
 // A tile's blurred pixels, and the rest of what they are made of.
 struct Tile {
-  int64_t n, y, x;             // first blurred pixel
-  int64_t rows, columns;       // blurred pixels, fewer at the last border
+  int64_t n, y, x;        // first blurred pixel
+  int64_t rows, columns;  // blurred pixels, fewer at the last border
   Tile(const TilePlan& plan, int64_t sample, int64_t tile)
       : n(sample),
         y(tile / plan.tiles_across * plan.rows),
@@ -40,14 +40,17 @@ struct TileScratch {
   int64_t plane;     // tile height x stride: the rows beyond the tile's pixels stay zero
   int64_t sums_count;
 
-  A* half;     // between the two passes of a transform
-  A* work;     // two columns of pairs
-  A* window;   // (2, height, width) of one tile
-  A* spectra;  // (channel group, parts, spectrum): of the image, or the adjoint's sums
-  A* mixing;   // (2, plane)
-  A* pixels;   // (channel group, plane): y, or grad
-  A* sums;     // (sums_count, plane): blurred channels, or gradients of mixing
-  A* products; // (pair group, parts, spectrum): the kernel gradient's sums
+  A* half;      // between the two passes of a transform
+  A* work;      // two columns of pairs
+  A* window;    // (2, height, width) of one tile
+  A* spectra;   // (channel group, parts, spectrum): of the image, or the adjoint's sums
+  A* mixing;    // (2, plane)
+  A* pixels;    // (channel group, plane): y, or grad
+  A* sums;      // (sums_count, plane): blurred channels, or gradients of mixing
+  A* products;  // (pair group, parts, spectrum): the kernel gradient's sums
+
+  // The channels of a group that are not zero all over the tile; the others are skipped.
+  int64_t live[kMaxChannelGroup], live_count = 0;
 
   TileScratch(const TilePlan& plan, void* memory)
       : transform(transform_of<A>(plan)), memory_(static_cast<char*>(memory)) {
@@ -96,10 +99,26 @@ BLUROPS_INLINE typename Simd<A>::Vec load_vector(const T* from) {
   }
 }
 
+// Collects whether any of the values it has seen is not zero; a NaN is not.
+template <typename A>
+struct Seen {
+  using Bits = typename Index<A>::Vec;
+  Bits bits = {};
+
+  BLUROPS_INLINE void add(typename Simd<A>::Vec value) { bits |= reinterpret_cast<Bits>(value); }
+
+  // Twice the bits drop the sign of a zero.
+  bool any() const {
+    bool found = false;
+    for (int i = 0; i < Simd<A>::kLanes; ++i) found |= bits[i] + bits[i] != 0;
+    return found;
+  }
+};
+
 // The part of the extended image that one part of the kernels sees from a tile, (height, width);
-// zero beyond it.
+// zero beyond it. Returns whether anything is not zero.
 template <typename T, typename A>
-void load_window(const TilePlan& plan, const Tile& tile, const T* image, int64_t part,
+bool load_window(const TilePlan& plan, const Tile& tile, const T* image, int64_t part,
                  const TileTransform<A>& t, A* window) {
   const int64_t width = plan.problem.width;
   const int64_t parts_across = plan.problem.tiling.parts_across;
@@ -110,6 +129,7 @@ void load_window(const TilePlan& plan, const Tile& tile, const T* image, int64_t
   const int64_t* map = plan.column_map + left;
   // The maps are monotonous inside the image, so its two ends tell whether a stretch is plain.
   const bool plain = columns > 0 && map[0] >= 0 && map[columns - 1] - map[0] == columns - 1;
+  Seen<A> seen;
   for (int64_t u = 0; u < t.y.size; ++u) {
     A* to = window + u * t.x.size;
     const int64_t row = u < rows ? plan.row_map[top + u] : -1;
@@ -125,7 +145,9 @@ void load_window(const TilePlan& plan, const Tile& tile, const T* image, int64_t
       }
     }
     clear(to + end, t.x.size - end);
+    for (int64_t v = 0; v < t.x.size; v += t.kLanes) seen.add(Simd<A>::read(to + v));
   }
+  return seen.any();
 }
 
 // One plane of blurred size, at a tile. Whole vectors: zero beyond the tile's columns and, up to
@@ -134,29 +156,25 @@ template <typename T, typename A>
 bool load_plane(const TilePlan& plan, const Tile& tile, const T* from, int64_t stride,
                 int64_t height, A* to) {
   using V = Simd<A>;
-  using Bits = typename Index<A>::Vec;
   const int64_t width = plan.problem.out_width;
   const int64_t whole = tile.columns / V::kLanes * V::kLanes;
   from += tile.y * width + tile.x;
-  Bits seen = {};
+  Seen<A> seen;
   for (int64_t y = 0; y < tile.rows; ++y, from += width, to += stride) {
     for (int64_t x = 0; x < whole; x += V::kLanes) {
       const auto value = load_vector<A>(from + x);
       V::write(to + x, value);
-      seen |= reinterpret_cast<Bits>(value);
+      seen.add(value);
     }
     for (int64_t x = whole; x < stride; x += V::kLanes) {
       alignas(kVectorBytes) A rest[V::kLanes] = {};
       for (int64_t i = 0; x + i < tile.columns; ++i) rest[i] = load(from[x + i]);
       V::write(to + x, V::read(rest));
-      seen |= reinterpret_cast<Bits>(V::read(rest));
+      seen.add(V::read(rest));
     }
   }
   clear(to, (height - tile.rows) * stride);
-  // Twice the bits drop the sign of a zero.
-  bool any = false;
-  for (int i = 0; i < V::kLanes; ++i) any |= seen[i] + seen[i] != 0;
-  return any;
+  return seen.any();
 }
 
 template <typename T>
@@ -199,10 +217,10 @@ class Prefetch {
         stride_(plan.problem.out_width * int64_t{sizeof(T)}) {
     const Problem& p = plan.problem;
     plane_ = p.out_height * stride_;
-    from_ = reinterpret_cast<const char*>(
-        plane_of<T>(plan.mixing, p.mixing_batched ? tile.n : 0, 2 * pair, p.basis,
-                    p.out_height * p.out_width) +
-        tile.y * p.out_width + tile.x);
+    from_ =
+        reinterpret_cast<const char*>(plane_of<T>(plan.mixing, p.mixing_batched ? tile.n : 0,
+                                                  2 * pair, p.basis, p.out_height * p.out_width) +
+                                      tile.y * p.out_width + tile.x);
     each_ = (planes_ * rows_ + steps - 1) / steps;
   }
 

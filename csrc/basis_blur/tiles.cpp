@@ -34,7 +34,8 @@ BLUROPS_INLINE void transform_window(TileScratch<A>& s, A* spectrum, Load load) 
   }
 }
 
-// Spectra of channels c0 .. c0 + count - 1 as each part of the kernels sees them.
+// Spectra of channels c0 .. c0 + count - 1 as each part of the kernels sees them; lists the live
+// ones.
 template <typename T, typename A>
 void load_spectra(const TilePlan& plan, const Tile& tile, const void* image, int64_t c0,
                   int64_t count, TileScratch<A>& s) {
@@ -42,13 +43,32 @@ void load_spectra(const TilePlan& plan, const Tile& tile, const void* image, int
   const Problem& p = plan.problem;
   const A* window = s.window;
   const int64_t width = s.transform.x.size;
+  s.live_count = 0;
   for (int64_t c = 0; c < count; ++c) {
     const T* from = plane_of<T>(image, tile.n, c0 + c, p.channels, p.height * p.width);
+    bool any = false;
     for (int64_t part = 0; part < plan.parts; ++part) {
-      load_window(plan, tile, from, part, s.transform, s.window);
+      any |= load_window(plan, tile, from, part, s.transform, s.window);
+      if (plan.parts == 1 && !any) break;
       transform_window(s, s.spectra + (c * plan.parts + part) * s.spectrum, [=](int y, int x0) {
         return Pair<typename V::Vec>{V::read(window + y * width + x0), typename V::Vec{}};
       });
+    }
+    if (any) s.live[s.live_count++] = c;
+  }
+}
+
+// Values of channels c0 .. c0 + count - 1 at a tile; lists the live ones. The gradients, which need
+// both, load these first: their live channels are those of the image.
+template <typename T, typename A>
+void load_pixels(const TilePlan& plan, const Tile& tile, const void* image, int64_t c0,
+                 int64_t count, int64_t height, TileScratch<A>& s) {
+  const Problem& p = plan.problem;
+  s.live_count = 0;
+  for (int64_t c = 0; c < count; ++c) {
+    const T* from = plane_of<T>(image, tile.n, c0 + c, p.channels, p.out_height * p.out_width);
+    if (load_plane(plan, tile, from, s.stride, height, s.pixels + c * s.plane)) {
+      s.live[s.live_count++] = c;
     }
   }
 }
@@ -111,11 +131,12 @@ void blur_tile(const TilePlan& plan, int64_t unit, void* memory) {
     const int64_t count = smaller(plan.channel_group, p.channels - c0);
     load_spectra<T>(plan, tile, plan.first, c0, count, s);
     clear(s.sums, count * s.plane);
-    for (int64_t pair = 0; pair < plan.pairs; ++pair) {
+    for (int64_t pair = 0; pair < plan.pairs && s.live_count > 0; ++pair) {
       if (!load_mixing<T>(plan, tile, pair, tile.rows, s)) continue;
       const A* kernels = pair_spectrum(plan, s, tile.n, pair);
-      auto fetch = prefetch_after<T>(plan, tile, pair, count * s.transform.blocks());
-      for (int64_t c = 0; c < count; ++c) {
+      auto fetch = prefetch_after<T>(plan, tile, pair, s.live_count * s.transform.blocks());
+      for (int64_t j = 0; j < s.live_count; ++j) {
+        const int64_t c = s.live[j];
         A* sums = s.sums + c * s.plane;
         respond(plan, tile, s.spectra + c * plan.parts * s.spectrum, kernels, s, fetch,
                 [=](int64_t i, auto value) {
@@ -209,17 +230,15 @@ void adjoint_tile(const TilePlan& plan, int64_t unit, void* memory) {
   const int64_t height = s.transform.y.size, parts = plan.parts, spectrum = s.spectrum;
   for (int64_t c0 = 0; c0 < p.channels; c0 += plan.channel_group) {
     const int64_t count = smaller(plan.channel_group, p.channels - c0);
-    for (int64_t c = 0; c < count; ++c) {
-      const T* from =
-          plane_of<T>(plan.first, tile.n, c0 + c, p.channels, p.out_height * p.out_width);
-      load_plane(plan, tile, from, s.stride, height, s.pixels + c * s.plane);
-    }
+    load_pixels<T>(plan, tile, plan.first, c0, count, height, s);
     clear(s.spectra, count * parts * spectrum);
-    for (int64_t pair = 0; pair < plan.pairs; ++pair) {
+    for (int64_t pair = 0; pair < plan.pairs && s.live_count > 0; ++pair) {
       if (!load_mixing<T>(plan, tile, pair, height, s)) continue;
       const A* kernels = pair_spectrum(plan, s, tile.n, pair);
-      auto fetch = prefetch_after<T>(plan, tile, pair, count * s.stride / s.transform.kLanes);
-      for (int64_t c = 0; c < count; ++c) {
+      auto fetch =
+          prefetch_after<T>(plan, tile, pair, s.live_count * s.stride / s.transform.kLanes);
+      for (int64_t j = 0; j < s.live_count; ++j) {
+        const int64_t c = s.live[j];
         A* sums = s.spectra + c * parts * spectrum;
         transform_mixed(tile, s.pixels + c * s.plane, s, fetch, [=](int64_t i, auto value) {
           for (int64_t part = 0; part < parts; ++part) {
@@ -232,9 +251,10 @@ void adjoint_tile(const TilePlan& plan, int64_t unit, void* memory) {
         });
       }
     }
-    for (int64_t c = 0; c < count; ++c) {
-      A* target = static_cast<A*>(plan.target) +
-                  (tile.n * p.channels + c0 + c) * p.height * p.width;
+    for (int64_t j = 0; j < s.live_count; ++j) {
+      const int64_t c = s.live[j];
+      A* target =
+          static_cast<A*>(plan.target) + (tile.n * p.channels + c0 + c) * p.height * p.width;
       for (int64_t part = 0; part < parts; ++part) {
         fold(plan, tile, s.spectra + (c * parts + part) * spectrum, part, target, s);
       }
@@ -253,24 +273,23 @@ void grad_mixing_tile(const TilePlan& plan, int64_t unit, void* memory) {
   const int64_t end = p.mixing_batched ? begin + 1 : p.count;
   T* out = static_cast<T*>(plan.out) + begin * p.basis * size;
   Prefetch<T> nothing;
-  // The sums of a pair are complete after its last channel, unless channels or samples come in groups.
+  // The sums of a pair are complete after its last channel, unless channels or samples come in
+  // groups.
   const int64_t kept = plan.keeps_all_bases ? p.basis + 1 : 2;
   clear(s.sums, kept * s.plane);
   for (int64_t n = begin; n < end; ++n) {
     const Tile tile(plan, n, unit % tiles);
     for (int64_t c0 = 0; c0 < p.channels; c0 += plan.channel_group) {
       const int64_t count = smaller(plan.channel_group, p.channels - c0);
+      load_pixels<T>(plan, tile, plan.first, c0, count, tile.rows, s);
       load_spectra<T>(plan, tile, plan.image, c0, count, s);
-      for (int64_t c = 0; c < count; ++c) {
-        const T* from = plane_of<T>(plan.first, n, c0 + c, p.channels, size);
-        load_plane(plan, tile, from, s.stride, tile.rows, s.pixels + c * s.plane);
-      }
       const bool last = n + 1 == end && c0 + count == p.channels;
       for (int64_t pair = 0; pair < plan.pairs; ++pair) {
         A* first = s.sums + (plan.keeps_all_bases ? 2 * pair : 0) * s.plane;
         A* second = first + s.plane;
         const A* kernels = pair_spectrum(plan, s, n, pair);
-        for (int64_t c = 0; c < count; ++c) {
+        for (int64_t j = 0; j < s.live_count; ++j) {
+          const int64_t c = s.live[j];
           const A* pixels = s.pixels + c * s.plane;
           respond(plan, tile, s.spectra + c * plan.parts * s.spectrum, kernels, s, nothing,
                   [=](int64_t i, auto value) {
@@ -335,17 +354,15 @@ void add_products(const TilePlan& plan, const Tile& tile, int64_t begin, int64_t
   const int64_t height = s.transform.y.size, parts = plan.parts, spectrum = s.spectrum;
   for (int64_t c0 = 0; c0 < p.channels; c0 += plan.channel_group) {
     const int64_t count = smaller(plan.channel_group, p.channels - c0);
+    load_pixels<T>(plan, tile, plan.first, c0, count, height, s);
     load_spectra<T>(plan, tile, plan.image, c0, count, s);
-    for (int64_t c = 0; c < count; ++c) {
-      const T* from =
-          plane_of<T>(plan.first, tile.n, c0 + c, p.channels, p.out_height * p.out_width);
-      load_plane(plan, tile, from, s.stride, height, s.pixels + c * s.plane);
-    }
-    for (int64_t pair = begin; pair < end; ++pair) {
+    for (int64_t pair = begin; pair < end && s.live_count > 0; ++pair) {
       if (!load_mixing<T>(plan, tile, pair, height, s)) continue;
       A* sums = s.products + (pair - begin) * parts * spectrum;
-      auto fetch = prefetch_after<T>(plan, tile, pair, count * s.stride / s.transform.kLanes);
-      for (int64_t c = 0; c < count; ++c) {
+      auto fetch =
+          prefetch_after<T>(plan, tile, pair, s.live_count * s.stride / s.transform.kLanes);
+      for (int64_t j = 0; j < s.live_count; ++j) {
+        const int64_t c = s.live[j];
         const A* image = s.spectra + c * parts * spectrum;
         transform_mixed(tile, s.pixels + c * s.plane, s, fetch, [=](int64_t i, auto value) {
           for (int64_t part = 0; part < parts; ++part) {
@@ -373,8 +390,8 @@ void grad_kernels_chunk(const TilePlan& plan, int64_t unit, void* memory) {
   const int64_t samples = p.kernels_batched ? p.count : 1;
   const int64_t begin = group * plan.pair_group;
   const int64_t end = smaller(begin + plan.pair_group, plan.pairs);
-  double* partial = plan.partial + (chunk * samples + sample) * p.basis * p.kernel_height *
-                                       p.kernel_width;
+  double* partial =
+      plan.partial + (chunk * samples + sample) * p.basis * p.kernel_height * p.kernel_width;
   const int64_t total = p.kernels_batched ? tiles : p.count * tiles;
   const int64_t last = (chunk + 1) * total / plan.chunks;
   clear(s.products, (end - begin) * plan.parts * s.spectrum);
@@ -390,8 +407,8 @@ void grad_kernels_chunk(const TilePlan& plan, int64_t unit, void* memory) {
   }
 }
 
-// F of one part of a pair of kernels, scaled for the inverse: the kernels lie at negative positions,
-// which turns their convolution into a correlation.
+// F of one part of a pair of kernels, scaled for the inverse: the kernels lie at negative
+// positions, which turns their convolution into a correlation.
 template <typename T>
 void kernel_spectrum(const TilePlan& plan, int64_t unit, void* memory) {
   using A = ComputeOf<T>;
@@ -406,8 +423,8 @@ void kernel_spectrum(const TilePlan& plan, int64_t unit, void* memory) {
   const int64_t left = part % p.tiling.parts_across * plan.part_width;
   clear(s.window, 2 * height * width);
   for (int64_t i = 0; i < 2 && 2 * pair + i < p.basis; ++i) {
-    const T* taps = plane_of<T>(plan.kernels, sample, 2 * pair + i, p.basis,
-                                p.kernel_height * p.kernel_width);
+    const T* taps =
+        plane_of<T>(plan.kernels, sample, 2 * pair + i, p.basis, p.kernel_height * p.kernel_width);
     A* window = s.window + i * height * width;
     for (int64_t dy = 0; dy < smaller(plan.part_height, p.kernel_height - top); ++dy) {
       const int64_t y = dy > 0 ? height - dy : 0;

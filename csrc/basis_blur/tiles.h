@@ -2,12 +2,12 @@
 // The tile method on the CPU: what the launchers (tile_launch.cpp) hand to the tile kernels
 // (tiles.cpp), which are compiled once per instruction set.
 //
-// Overlap-save: a tile of the blurred image, rows x columns, needs a window of the extended image as
-// large as one transform. Two bases a, b share a transform: with F = conj(K_a) + i conj(K_b) the
-// inverse of X F holds the response to k_a in its real part and to k_b in its imaginary part, because
-// image and kernels are real. The adjoint runs it backwards: P, the spectrum of (m_a + i m_b) y, times
-// conj(F), summed over the pairs, has H^T y as the real part of its inverse. For the kernels' gradient
-// conj(P) X, summed over channels and tiles, inverts to g_a - i g_b.
+// Overlap-save: a tile of the blurred image, rows x columns, needs a window of the extended image
+// as large as one transform. Two bases a, b share a transform: with F = conj(K_a) + i conj(K_b) the
+// inverse of X F holds the response to k_a in its real part and to k_b in its imaginary part,
+// because image and kernels are real. The adjoint runs it backwards: P, the spectrum of (m_a + i
+// m_b) y, times conj(F), summed over the pairs, has H^T y as the real part of its inverse. For the
+// kernels' gradient conj(P) X, summed over channels and tiles, inverts to g_a - i g_b.
 //
 // Kernels that no tile can hold are cut into parts, each with its own window; their products are
 // summed as spectra, so that no inverse is added.
@@ -29,8 +29,8 @@ struct TilePlan {
   void* out;
   const Epilogue* epilogue;  // of the forward, or null
 
-  const int64_t* row_map;                 // (extended_rows): source row of an extended row, or -1
-  const int64_t* column_map;              // (extended_columns)
+  const int64_t* row_map;                   // (extended_rows): source row of an extended row, or -1
+  const int64_t* column_map;                // (extended_columns)
   int64_t extended_rows, extended_columns;  // out + K - 1
 
   int64_t part_height, part_width;  // taps of one part of the kernels
@@ -38,10 +38,11 @@ struct TilePlan {
   int64_t rows, columns;  // blurred pixels of a tile
   int64_t tiles_down, tiles_across;
 
-  int64_t pairs;   // of bases
-  void* spectra;   // compute type, (samples of kernels, pairs, parts, one spectrum)
+  int64_t pairs;          // of bases
+  void* spectra;          // compute type, (samples of kernels, pairs, parts, one spectrum)
   int64_t channel_group;  // channels whose spectra are held at a time
-  bool keeps_all_bases;   // grad_mixing: sums outlive a pair, because channels or samples come in groups
+  bool keeps_all_bases;   // grad_mixing: sums outlive a pair, because channels or samples come in
+                          // groups
 
   // Adjoint: what is added to, (N, C, height, width) of the compute type.
   void* target;
@@ -51,6 +52,9 @@ struct TilePlan {
   int64_t chunks, pair_group;
   double* partial;
 };
+
+// Channels whose spectra are held at a time, at most.
+constexpr int64_t kMaxChannelGroup = 64;
 
 using TileUnit = void (*)(const TilePlan& plan, int64_t unit, void* scratch);
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Forward transforms of a few complex vectors in registers: X[k] = sum_n x[n] exp(-2 pi i n k / R),
-// one transform per lane, real and imaginary parts apart. Swapping the two parts of input and output
-// turns each into the unscaled inverse.
+// one transform per lane, real and imaginary parts apart. Swapping the two parts of input and
+// output turns each into the unscaled inverse.
 //
 // Additions outnumber multiplications in an FFT while processors do as many of either, so constants
-// are folded into fused multiply-adds where that saves an addition's or a product's own instruction.
+// are folded into fused multiply-adds where that saves an addition's or a product's own
+// instruction.
 #pragma once
 
 #include "common/simd.h"

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Two-dimensional transforms of one tile, in cache, vectorised across its columns.
 //
-// A length is a product of two radices, N = R1 R2, and every 1-D transform two stages of butterflies
-// (Cooley and Tukey, 1965). The forward one leaves frequency k1 + R1 k2 at position k1 R2 + k2 and
-// the inverse one takes it from there, so nothing is ever reordered: spectra are only multiplied with
-// each other, position by position. The inverse runs the same stages in the other order on numbers
-// whose real and imaginary parts have changed places.
+// A length is a product of two radices, N = R1 R2, and every 1-D transform two stages of
+// butterflies (Cooley and Tukey, 1965). The forward one leaves frequency k1 + R1 k2 at position k1
+// R2 + k2 and the inverse one takes it from there, so nothing is ever reordered: spectra are only
+// multiplied with each other, position by position. The inverse runs the same stages in the other
+// order on numbers whose real and imaginary parts have changed places.
 //
-// A spectrum is stored as [block of L positions along y][position along x][re, im][L lanes]; `half`,
-// between the passes, as [block][x][re, im][L].
+// A spectrum is stored as [block of L positions along y][position along x][re, im][L lanes];
+// `half`, between the passes, as [block][x][re, im][L].
 #pragma once
 
 #include "tile_fft/butterfly.h"
@@ -175,8 +175,7 @@ BLUROPS_INLINE void inverse_columns(const TileTransform<A>& t, int x0, const A* 
     transpose(from, kPair, to, kPair);
     transpose(from + kLanes, kPair, to + kLanes, kPair);
   }
-  inverse(
-      t.y, work, [=](int i) { return read_pair(column + i * kPair); }, store);
+  inverse(t.y, work, [=](int i) { return read_pair(column + i * kPair); }, store);
 }
 
 }  // namespace

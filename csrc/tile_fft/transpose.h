@@ -28,18 +28,17 @@ struct Exchange {
 
   // Lane i of the first result is lane (i without bit kHalf) of a or b; of the second, with it.
   template <size_t... i>
-  static inline __attribute__((always_inline)) void run(Vec& a, Vec& b,
-                                                        std::index_sequence<i...>) {
+  static inline __attribute__((always_inline)) void run(Vec& a, Vec& b, std::index_sequence<i...>) {
 #if defined(__clang__)
     const Vec low = __builtin_shufflevector(
         a, b, (i & kHalf ? static_cast<int>(i) - kHalf + kLanes : static_cast<int>(i))...);
     const Vec high = __builtin_shufflevector(
         a, b, (i & kHalf ? static_cast<int>(i) + kLanes : static_cast<int>(i) + kHalf)...);
 #else
-    const Mask take_low = {(i & kHalf ? static_cast<int>(i) - kHalf + kLanes
-                                      : static_cast<int>(i))...};
-    const Mask take_high = {(i & kHalf ? static_cast<int>(i) + kLanes
-                                       : static_cast<int>(i) + kHalf)...};
+    const Mask take_low = {
+        (i & kHalf ? static_cast<int>(i) - kHalf + kLanes : static_cast<int>(i))...};
+    const Mask take_high = {
+        (i & kHalf ? static_cast<int>(i) + kLanes : static_cast<int>(i) + kHalf)...};
     const Vec low = __builtin_shuffle(a, b, take_low), high = __builtin_shuffle(a, b, take_high);
 #endif
     a = low;

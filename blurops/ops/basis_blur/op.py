@@ -130,7 +130,8 @@ def basis_blur(
         boundary: what lies outside the image: ``"reflect"`` (edge pixel not repeated; needs Kh//2 <
             H and Kw//2 < W), ``"replicate"``, ``"circular"``, ``"zeros"``, or ``"valid"``, which
             blurs only where the kernel fits and returns (H-Kh+1, W-Kw+1).
-        method: ``"direct"`` sums over the taps, ``"fft"`` multiplies spectra, ``"auto"`` picks.
+        method: ``"direct"`` sums over the taps; ``"fft"`` multiplies spectra, in the native backend
+            those of small tiles; ``"auto"`` takes what a measured model says is faster.
         precision: ignored on the CPU, where float32 is always float32.
         backend: ``"native"``, ``"triton"``, ``"reference"``, or ``None`` for the first that can
             serve the call.
@@ -145,9 +146,11 @@ def basis_blur(
         NotImplementedError: the backend asked for cannot run this call; the message says why.
 
     Note:
-        Differentiable to any order in image, kernels and mixing. NaN propagates. No tensor of size
-        B*C*H*W is made by the native backend, and its results repeat bit for bit whatever the
-        thread count.
+        Differentiable to any order in image, kernels and mixing. NaN propagates, by spectra over the
+        whole tile that holds it. No tensor of size B*C*H*W is made by the native backend, and its
+        results repeat bit for bit whatever the thread count. Zeros around all kernels are trimmed,
+        and bases whose mixing is zero all over a tile are skipped, without changing the result;
+        :func:`prune` makes such zeros where little is lost.
 
     Example:
         >>> import torch, blurops
