@@ -22,12 +22,22 @@ struct Problem {
   bool mixing_batched;                  // mixing is (N, B, out_height, out_width), else (1, ...)
 };
 
+// Takes the values of the blurred image as they are finished, instead of having them stored:
+// `count` values of sample n, channel c and row y, from column x on, float or (for float64) double.
+// Every pixel comes once; several threads may call at the same time.
+struct Epilogue {
+  void (*row)(const void* context, int64_t n, int64_t c, int64_t y, int64_t x, int64_t count,
+              const void* values);
+  const void* context;
+};
+
 // All tensors are contiguous and of problem.dtype. The result does not depend on the number of
 // threads.
 
-// image (N, C, height, width), kernels, mixing -> out (N, C, out_height, out_width)
+// image (N, C, height, width), kernels, mixing -> out (N, C, out_height, out_width), which is
+// unused when there is an epilogue
 void basis_blur_cpu(const Problem& problem, const void* image, const void* kernels,
-                    const void* mixing, void* out, int threads);
+                    const void* mixing, void* out, int threads, const Epilogue* epilogue = nullptr);
 
 // image (N, C, out_height, out_width), kernels, mixing -> out (N, C, height, width)
 void basis_blur_adjoint_cpu(const Problem& problem, const void* image, const void* kernels,

@@ -175,11 +175,12 @@ int code(const Problem& problem) { return static_cast<int>(problem.dtype); }
 }  // namespace
 
 void basis_blur_cpu(const Problem& problem, const void* image, const void* kernels,
-                    const void* mixing, void* out, int threads) {
+                    const void* mixing, void* out, int threads, const Epilogue* epilogue) {
   Launch launch(problem);
   launch.plan.first = image;
   launch.plan.mixing = mixing;
   launch.plan.out = out;
+  launch.plan.epilogue = epilogue;
   launch.pack(kernels, true);
   launch.run(launch.kernels.blur[code(problem)], problem.count * problem.out_height, threads);
 }

@@ -101,8 +101,8 @@ MUTANTS = (
     Mutant(
         "rl_step: the damaged pixels are those that are not",
         _FORMULA,
-        "(blur(1 - reliable) <= _LOST_SHARE)",
-        "(blur(1 - reliable) > _LOST_SHARE)",
+        "(blur(1 - reliable) <= LOST_SHARE)",
+        "(blur(1 - reliable) > LOST_SHARE)",
         STEP,
     ),
     Mutant(

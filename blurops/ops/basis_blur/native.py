@@ -2,6 +2,7 @@
 """The compiled family: makes inputs contiguous, allocates the output, launches."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -73,6 +74,27 @@ def basis_blur(
     out = image.new_empty(*image.shape[:2], *mixing.shape[-2:])
     sizes = _sizes(image, kernels.shape, mixing.shape, out.shape)
     return _launch("basis_blur_cpu", out, (image, kernels, mixing), sizes, boundary)
+
+
+def basis_blur_into(
+    launcher: str,
+    step: Any,
+    image: Tensor,
+    kernels: Tensor,
+    mixing: Tensor,
+    *,
+    boundary: str,
+    method: str,
+    precision: str,
+) -> None:
+    """Blur, and let a launcher's epilogue take the values instead of storing them.
+
+    All tensors are contiguous; ``step`` is the native struct that the epilogue works on, ``image``
+    the one that it names.
+    """
+    sizes = _sizes(image, kernels.shape, mixing.shape, mixing.shape)
+    codes = _native.DTYPE_CODES[image.dtype], _native.BOUNDARY_CODES[boundary]
+    _native.call(launcher, *codes, *sizes, step, kernels, mixing)
 
 
 def basis_blur_adjoint(

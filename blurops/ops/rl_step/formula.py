@@ -21,7 +21,7 @@ Apply = Callable[[Tensor], Tensor]
 # A blurred pixel with more than this share of its kernel on set S has lost information. Small
 # shares are left in: dropping every touched pixel starves U around each highlight
 # (benchmarks/rl_lost_share.py measures it).
-_LOST_SHARE = 0.25
+LOST_SHARE = 0.25
 
 
 def smallest_column_sum(dtype: torch.dtype) -> float:
@@ -56,7 +56,7 @@ def reliable_set(values: Tensor, saturation: Saturation, count_outside: bool = F
 
 def undamaged(reliable: Tensor, blur: Apply) -> Tensor:
     """``z``: 1 at the blurred pixels whose light comes from the reliable set, 0 at the others."""
-    return (blur(1 - reliable) <= _LOST_SHARE).to(reliable.dtype)
+    return (blur(1 - reliable) <= LOST_SHARE).to(reliable.dtype)
 
 
 def central(image: Tensor, size: Sequence[int]) -> Tensor:
