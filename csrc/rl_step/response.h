@@ -79,7 +79,7 @@ Response<A> respond(typename Simd<A>::Vec x, A a, A level) {
   const Vec t = a * (x - level);
   const auto above = t > A(0);
   const Vec power = exp_of_negative<A>(above ? -t : t);
-  const Vec bend = log1p_of_fraction<A>(power) / a;
+  const Vec bend = log1p_of_fraction<A>(power) * (1 / a);
   return {(above ? Vec{} + level : x) - bend, (above ? power : Vec{} + A(1)) / (power + A(1))};
 }
 

@@ -199,7 +199,7 @@ MUTANTS = (
     Mutant(
         "solver: light may run away",
         _UPDATE,
-        "return state.clamp(max=LARGEST ** (1 / self._gamma) if self._in_values else LARGEST)",
+        "return state.clamp_(max=largest) if in_place else state.clamp(max=largest)",
         "return state",
         SOLVER,
     ),

@@ -98,12 +98,20 @@ def basis_blur_into(
 
 
 def basis_blur_adjoint(
-    image: Tensor, kernels: Tensor, mixing: Tensor, *, boundary: str, method: str, precision: str
+    image: Tensor,
+    kernels: Tensor,
+    mixing: Tensor,
+    *,
+    boundary: str,
+    method: str,
+    precision: str,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """See :func:`blurops.basis_blur_adjoint`."""
+    """See :func:`blurops.basis_blur_adjoint`; written to ``out`` where it is given."""
     grown = (kernels.shape[-2] - 1, kernels.shape[-1] - 1) if boundary == "valid" else (0, 0)
     size = (image.shape[-2] + grown[0], image.shape[-1] + grown[1])
-    out = image.new_empty(*image.shape[:2], *size)
+    if out is None:
+        out = image.new_empty(*image.shape[:2], *size)
     sizes = _sizes(out, kernels.shape, mixing.shape, image.shape)
     return _launch("basis_blur_adjoint_cpu", out, (image, kernels, mixing), sizes, boundary)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from blurops import _native
 from blurops.ops.basis_blur import native as family
-from blurops.ops.rl_step import formula
+from blurops.ops.rl_step import buffers, formula
 
 _FAMILY = ("boundary", "method", "precision")
 
@@ -46,6 +46,7 @@ def rl_step(*tensors: Tensor | None, backend: str | None, **options: Any) -> Ten
     if out.numel() > 0:
         step = _prepare(tensors, options, keep=False)
         _native.call("rl_update_cpu", step.struct, out)
+        buffers.give_back(step.ratios, step.corrections, *step.sets)
     return out
 
 
@@ -98,8 +99,10 @@ def rl_step_backward(
     ]
 
 
-def _adjoint(image: Tensor, kernels: Tensor, mixing: Tensor, how: dict) -> Tensor:
-    return family.basis_blur_adjoint(image, kernels, mixing, **how)
+def _adjoint(
+    image: Tensor, kernels: Tensor, mixing: Tensor, how: dict, out: Tensor | None = None
+) -> Tensor:
+    return family.basis_blur_adjoint(image, kernels, mixing, **how, out=out)
 
 
 def _prepare(tensors: tuple, options: dict, keep: bool) -> _Step:
@@ -117,13 +120,15 @@ def _prepare(tensors: tuple, options: dict, keep: bool) -> _Step:
     sets = _sets(struct, tensors, options, how)
     count, channels, *size = observed.shape
     channels *= 1 if sets[0] is None else 2
-    ratios = observed.new_empty(count, channels, *size)
+    ratios = buffers.take((count, channels, *size), observed)
     blurred = torch.empty_like(observed) if keep else None
     _native.fill(struct, ratios=ratios, blurred=blurred)
     family.basis_blur_into("rl_ratios_cpu", struct, estimate, kernels, mixing, **how)
     if not keep:
+        buffers.give_back(*sets[1:])
         sets = sets[:1]
-    corrections = _adjoint(ratios, kernels, mixing, how)
+    corrections = buffers.take((count, channels, *estimate.shape[2:]), observed)
+    _adjoint(ratios, kernels, mixing, how, corrections)
     _native.fill(struct, corrections=corrections)
     return _Step(struct, tensors, ratios, corrections, sets, blurred)
 
@@ -157,12 +162,13 @@ def _sets(struct: Any, tensors: tuple, options: dict, how: dict) -> tuple[Tensor
     estimate, observed, kernels, mixing = tensors[:4]
     if not options["saturated"] or options["threshold"] == math.inf:
         return None, None
-    lost = torch.empty_like(estimate)
+    lost = buffers.take(estimate.shape, estimate)
     membership = (options[name] for name in ("threshold", "erode", "smooth"))
     if not _native.call("rl_lost_cpu", struct, *membership, lost):
+        buffers.give_back(lost)
         return None, None
     if options["dilate"]:
-        clean = torch.empty_like(observed)
+        clean = buffers.take(observed.shape, observed)
         _native.fill(struct, lost=lost, clean=clean)
         family.basis_blur_into("rl_clean_cpu", struct, lost, kernels, mixing, **how)
     else:
