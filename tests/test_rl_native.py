@@ -184,6 +184,22 @@ def test_derivatives_are_those_of_the_formula(boundary, name):
 
 
 @each_sensor
+def test_values_and_derivatives_with_negative_kernels(name):
+    """Where the blurred light, the response or a correction is cut off at zero."""
+    tensors = sample(LAYOUTS[2], "reflect", DOUBLE)
+    tensors[2] -= 0.9 * tensors[2].mean()
+    keywords = {"saturation": SENSORS[name], "eps": 0.01}
+    family = {"kernels": tensors[2], "mixing": tensors[3], **REFERENCE}
+    blurred = blurops.basis_blur(tensors[0], **family)
+    assert 0.05 < float((blurred < 0).double().mean()) < 0.95
+    expected = call(blurops.rl_step, tensors, True, True, **keywords, **REFERENCE)
+    assert bool((expected[tensors[0] > 0] == 0).any())  # a correction below zero
+    result = call(native_step, tensors, True, True, **keywords)
+    torch.testing.assert_close(result, expected, rtol=1e-9, atol=1e-9)
+    assert_same_gradients(tensors, True, True, **keywords)
+
+
+@each_sensor
 def test_derivatives_in_float32_err_as_plain_torch_does(name):
     tensors = sample(LAYOUTS[2], "reflect", torch.float32, 1)
     tensors[0] += 0.01

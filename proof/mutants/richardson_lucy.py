@@ -6,7 +6,9 @@ from proof.engine import Mutant, Selection
 # Compiling is slow, and refused arguments never reach the arithmetic.
 _VALUES = "not compiles and not opcheck and not bad"
 RESPONSE = Selection(("tests/test_saturate.py",), _VALUES)
-STEP = Selection(("tests/test_rl_step.py",), _VALUES)
+STEP = Selection(
+    ("tests/test_rl_step.py", "tests/test_rl_limits.py"), f"{_VALUES} and not derivatives"
+)
 OPERATORS = Selection(("tests/test_operators.py",), _VALUES)
 
 SOLVER = Selection(("tests/test_presets.py", "tests/test_richardson_lucy.py"), _VALUES)
@@ -20,7 +22,7 @@ _UPDATE = "blurops/solvers/update.py"
 _AUTHORS = "blurops/solvers/authors.py"
 _SETTINGS = "blurops/solvers/settings.py"
 
-MUTANTS = (
+FORMULA = (
     Mutant(
         "saturate: the ceiling is not subtracted",
         _SATURATE,
@@ -112,6 +114,9 @@ MUTANTS = (
         "return response, weight",
         STEP,
     ),
+)
+
+SOLVE = (
     Mutant(
         "operators: kept column sums outlive a change of the kernels",
         _MIXED,
@@ -218,3 +223,5 @@ MUTANTS = (
         SOLVER,
     ),
 )
+
+MUTANTS = FORMULA + SOLVE
