@@ -132,6 +132,7 @@ void define_rl_step(py::module_& module) {
   define(module, "rl_lost_cpu", blurops::rl_lost_cpu);
   define(module, "rl_clean_cpu", blurops::rl_clean_cpu);
   define(module, "rl_ratios_cpu", blurops::rl_ratios_cpu);
+  define(module, "rl_ratios_of_cpu", blurops::rl_ratios_of_cpu);
   define(module, "rl_update_cpu", blurops::rl_update_cpu);
   define(module, "rl_grad_update_cpu", blurops::rl_grad_update_cpu);
   define(module, "rl_grad_ratios_cpu", blurops::rl_grad_ratios_cpu);

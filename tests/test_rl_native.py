@@ -353,6 +353,24 @@ def test_extreme_light_stays_finite(name):
         assert bool((result >= 0).all())
 
 
+@each_sensor
+@each_dtype
+def test_a_solve_that_follows_its_loss_blurs_no_more_than_it_must(name, dtype, monkeypatch):
+    """It knows H U already, and gets the very bits of one that does not."""
+    tensors = sample(LAYOUTS[2], "reflect", dtype)
+    blur = blurops.BasisBlur(*tensors[2:4], backend="native", method="direct")
+    keywords = {"saturation": SENSORS[name], "tv": 0.05, "iterations": 3}
+    alone = blurops.richardson_lucy(tensors[1], blur, **keywords).image
+    launched = []
+    launch = _native.call
+    monkeypatch.setattr(_native, "call", lambda *a: launched.append(a[0]) or launch(*a))
+    followed = blurops.richardson_lucy(tensors[1], blur, stop_tol=-math.inf, **keywords)
+    assert torch.equal(followed.image, alone)
+    assert launched.count("basis_blur_cpu") == 4  # of the start and of each estimate
+    assert launched.count("rl_ratios_of_cpu") == 3
+    assert "rl_ratios_cpu" not in launched
+
+
 class TestBackends:
     def test_the_reference_launches_nothing(self, monkeypatch):
         monkeypatch.setattr(_native, "call", None)

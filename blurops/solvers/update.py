@@ -120,8 +120,10 @@ class Iteration:
             "mask": self._trust, "saturation": self._saturation,
             "tv": self._settings.tv, "eps": self._eps,
         }  # fmt: skip
-        if blurred is None and self._settings.adjoint == "exact":
-            return self._operator.rl_step(light, self._light, column_sums=self._sums, **options)
+        if self._settings.adjoint == "exact":
+            return self._operator.rl_step(
+                light, self._light, column_sums=self._sums, blurred=blurred, **options
+            )
         blurred = self._operator.forward(light) if blurred is None else blurred
         return formula.update(
             light, self._light, blurred, self._operator.forward, self._transpose, self._sums,

@@ -82,6 +82,24 @@ void rl_ratios_cpu(const Problem& problem, const RlStep& step, const void* basis
   basis_blur_cpu(problem, step.estimate, basis, mixing, nullptr, threads, &epilogue);
 }
 
+void rl_ratios_of_cpu(const RlStep& step, const void* blurred, int threads) {
+  const auto ratios = kernels().ratios[code(step)];
+  const int64_t height = step.out_height, width = step.out_width;
+  const int64_t row_bytes =
+      width * (step.dtype == DType::kFloat64 ? sizeof(double) : sizeof(float));
+  const int64_t blocks = (height + kRlRows - 1) / kRlRows;
+  for_blocks(step, height, width, threads, [&](int64_t unit, void*) {
+    const int64_t n = unit / blocks, begin = unit % blocks * kRlRows;
+    const int64_t end = std::min(begin + kRlRows, height);
+    for (int64_t c = 0; c < step.channels; ++c) {
+      for (int64_t y = begin; y < end; ++y) {
+        const int64_t row = (n * step.channels + c) * height + y;
+        ratios(&step, n, c, y, 0, width, static_cast<const char*>(blurred) + row * row_bytes);
+      }
+    }
+  });
+}
+
 void rl_update_cpu(const RlStep& step, void* out, int threads) {
   const RlKernels& use = kernels();
   for_blocks(step, step.height, step.width, threads, [&](int64_t unit, void* scratch) {

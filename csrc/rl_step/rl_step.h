@@ -70,6 +70,9 @@ void rl_clean_cpu(const Problem& problem, const RlStep& step, const void* basis,
 void rl_ratios_cpu(const Problem& problem, const RlStep& step, const void* basis,
                    const void* mixing, int threads);
 
+// q where W = H U is known: reads `blurred` (N, C, out_height, out_width) and writes step.ratios.
+void rl_ratios_of_cpu(const RlStep& step, const void* blurred, int threads);
+
 // The updated estimate (N, C, height, width) from U, the corrections, the column sums and `lost`.
 void rl_update_cpu(const RlStep& step, void* out, int threads);
 

@@ -35,16 +35,18 @@ def supports(args: tuple, options: dict) -> str | None:
     return family.supports((estimate, kernels, mixing), options)
 
 
-def rl_step(*tensors: Tensor | None, backend: str | None, **options: Any) -> Tensor:
-    """See :func:`blurops.rl_step`."""
+def rl_step(
+    *tensors: Tensor | None, backend: str | None, blurred: Tensor | None = None, **options: Any
+) -> Tensor:
+    """See :func:`blurops.rl_step`; ``blurred`` is H U, when it is known."""
     dtype = tensors[0].dtype
     if dtype in (torch.float16, torch.bfloat16):
-        wide = (None if t is None else t.float() for t in tensors)
-        result = rl_step(*wide, backend=backend, **options)
+        *wide, blurred = (None if t is None else t.float() for t in (*tensors, blurred))
+        result = rl_step(*wide, backend=backend, blurred=blurred, **options)
         return result.clamp_(max=torch.finfo(dtype).max).to(dtype)
     out = tensors[0].new_empty(tensors[0].shape)
     if out.numel() > 0:
-        step = _prepare(tensors, options, keep=False)
+        step = _prepare(tensors, options, keep=False, known=blurred)
         _native.call("rl_update_cpu", step.struct, out)
         buffers.give_back(step.ratios, step.corrections, *step.sets)
     return out
@@ -105,8 +107,11 @@ def _adjoint(
     return family.basis_blur_adjoint(image, kernels, mixing, **how, out=out)
 
 
-def _prepare(tensors: tuple, options: dict, keep: bool) -> _Step:
-    """Everything up to the corrections, and with ``keep`` what the derivatives need besides."""
+def _prepare(tensors: tuple, options: dict, keep: bool, known: Tensor | None = None) -> _Step:
+    """Everything up to the corrections, from ``known`` H U or from U.
+
+    With ``keep``, what the derivatives need besides is there too.
+    """
     how = {name: options[name] for name in _FAMILY}
     estimate, observed, kernels, mixing, sums, mask = (
         None if t is None else t.contiguous() for t in tensors
@@ -123,7 +128,11 @@ def _prepare(tensors: tuple, options: dict, keep: bool) -> _Step:
     ratios = buffers.take((count, channels, *size), observed)
     blurred = torch.empty_like(observed) if keep else None
     _native.fill(struct, ratios=ratios, blurred=blurred)
-    family.basis_blur_into("rl_ratios_cpu", struct, estimate, kernels, mixing, **how)
+    if known is None:
+        family.basis_blur_into("rl_ratios_cpu", struct, estimate, kernels, mixing, **how)
+    else:
+        known = known.contiguous()
+        _native.call("rl_ratios_of_cpu", struct, known)
     if not keep:
         buffers.give_back(*sets[1:])
         sets = sets[:1]

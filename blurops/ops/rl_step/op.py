@@ -144,6 +144,25 @@ LIBRARY.impl("rl_step_backward", _run_backward, "CPU")
 torch.library.register_fake("blurops::rl_step_backward", _fake_backward, lib=LIBRARY)
 
 
+def from_blurred(
+    blurred: Tensor,
+    *tensors: Tensor | None,
+    saturation: Saturation | None,
+    **options: Any,
+) -> Tensor:
+    """:func:`rl_step` of its six tensors and all its options, when ``H U`` is known already.
+
+    For solvers that follow their loss; it checks nothing.
+    """
+    options |= {"saturated": saturation is not None, **asdict(saturation or Saturation())}
+    wanted = torch.is_grad_enabled() and any(
+        t is not None and t.requires_grad for t in (blurred, *tensors)
+    )
+    able = options["backend"] in (None, "native") and not wanted
+    module = native if able and native.supports(tensors, options) is None else reference
+    return module.rl_step(*tensors, blurred=blurred, **options)
+
+
 @array_function
 def rl_step(
     estimate: Tensor,

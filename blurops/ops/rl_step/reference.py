@@ -19,12 +19,13 @@ def supports(args: tuple, options: dict) -> str | None:
     return None
 
 
-def rl_step(*tensors: Tensor | None, **options: Any) -> Tensor:
-    """See :func:`blurops.rl_step`."""
+def rl_step(*tensors: Tensor | None, blurred: Tensor | None = None, **options: Any) -> Tensor:
+    """See :func:`blurops.rl_step`; ``blurred`` is H U, when it is known."""
     family = {name: options[name] for name in _FAMILY}
     sensor = {name: options[name] for name in _SENSOR}
     return formula.compose(
         *tensors,
+        blurred=blurred,
         blur=functools.partial(torch.ops.blurops.basis_blur, **family),
         adjoint=functools.partial(torch.ops.blurops.basis_blur_adjoint, **family),
         saturation=Saturation(**sensor) if options["saturated"] else None,
