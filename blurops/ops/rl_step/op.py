@@ -213,12 +213,14 @@ def rl_step(
     Raises:
         TypeError: an argument is not a floating-point tensor, or the dtypes differ.
         ValueError: shapes do not fit, ``tv`` or ``eps`` is out of range, or the devices differ.
-        NotImplementedError: the backend asked for cannot run the blur.
+        NotImplementedError: the backend asked for cannot run this call; the message says why.
 
     Note:
         Differentiable to any order in estimate, observed, kernels, mixing and column_sums; z0 and z
-        are constants. float16 and bfloat16 are computed in float32. One blur and one adjoint; with
-        saturation one more blur, and twice the channels in the adjoint.
+        are constants. float16 and bfloat16 are computed in float32. One blur and one adjoint; where
+        a pixel reaches the saturation's threshold one more blur, and twice the channels in the
+        adjoint. The native backend makes no tensor of size B*C*H*W, saves its inputs alone for the
+        backward, and repeats bit for bit whatever the thread count.
 
     Example:
         >>> import torch, blurops
