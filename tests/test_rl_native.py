@@ -237,6 +237,9 @@ def test_a_graph_of_the_gradient_goes_through_the_formula():
 
     assert torch.autograd.gradcheck(step, base)
     assert torch.autograd.gradgradcheck(step, base)
+    (fused,) = torch.autograd.grad(step(base).sum(), base)
+    (composed,) = torch.autograd.grad(step(base).sum(), base, create_graph=True)
+    torch.testing.assert_close(composed, fused)
 
 
 LARGE = Shape(2, 3, 301, 203, 2, 3, 3, mixing_shared=False)

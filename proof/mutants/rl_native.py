@@ -4,13 +4,14 @@
 from proof.engine import Mutant, Selection
 
 # Small selections: every one of these mutants is compiled.
-VALUES = Selection(("tests/test_rl_native.py",), "exact or Sets or nan or negative")
+VALUES = Selection(("tests/test_rl_native.py",), "exact or Sets or nan or negative or follows")
 SLOPES = Selection(("tests/test_rl_native.py",), "derivatives or graph")
 MEMORY = Selection(("tests/test_rl_native.py",), "Memory or wanted or Backends")
 
 _OP = "blurops/ops/rl_step/op.py"
 _REFERENCE = "blurops/ops/rl_step/reference.py"
 _NATIVE = "blurops/ops/rl_step/native.py"
+_LAUNCHERS = "csrc/rl_step/cpu.cpp"
 _PASSES = "csrc/rl_step/pointwise.cpp"
 _LINES = "csrc/rl_step/lines.h"
 _BRIGHT = "csrc/rl_step/bright.h"
@@ -23,6 +24,13 @@ MUTANTS = (
         _DIRECT,
         "n, c, y, x0, inside, sums);",
         "n, c, y, 0 * x0, inside, sums);",
+        VALUES,
+    ),
+    Mutant(
+        "native step: a blur that is known is read as its first plane",
+        _LAUNCHERS,
+        "const int64_t row = (n * step.channels + c) * height + y;",
+        "const int64_t row = y;",
         VALUES,
     ),
     Mutant(
@@ -301,8 +309,8 @@ MUTANTS = (
     Mutant(
         "native step: the reference is never taken",
         _OP,
-        'options["backend"] in (None, "native")',
-        'options["backend"] != ""',
+        'fused = options["backend"] in (None, "native")',
+        'fused = options["backend"] != ""',
         MEMORY,
     ),
 )
