@@ -11,54 +11,16 @@ import torch
 
 import blurops
 from blurops import Saturation, _native
-from blurops.ops.basis_blur.shapes import blurred_size
 from blurops.ops.rl_step import buffers, formula
 from blurops.testing import Shape, accuracy, relative_error
 from tests.literal import BOUNDARIES
-from tests.rl_problems import DOUBLE, SATURATIONS
+from tests.rl_problems import DOUBLE, LAYOUTS, REFERENCE, SENSORS, call, sample
 
 pytestmark = pytest.mark.usefixtures("native")
 
-SENSORS = {
-    **SATURATIONS,
-    "sharp bend": Saturation(),
-    "only eroded": Saturation(a=20.0, threshold=0.8, smooth=False),
-    "only smoothed": Saturation(a=20.0, threshold=0.8, erode=False, dilate=False),
-}
-# Rows that end within, at and beyond a vector and a block of rows; one pixel; more channels than
-# the family takes at a time; shared and batched fields.
-LAYOUTS = (
-    Shape(2, 3, 17, 37, 3, 5, 3, kernels_shared=False),
-    Shape(2, 1, 32, 16, 2, 3, 5, mixing_shared=False),
-    Shape(1, 4, 35, 70, 2, 3, 3),
-    Shape(3, 2, 5, 6, 1, 1, 1, kernels_shared=False, mixing_shared=False),
-    Shape(1, 1, 1, 1, 1, 1, 1),
-)
-REFERENCE = {"backend": "reference", "method": "direct"}
 native_step = functools.partial(blurops.rl_step, backend="native", method="direct")
 each_sensor = pytest.mark.parametrize("name", SENSORS)
 each_dtype = pytest.mark.parametrize("dtype", [torch.float32, DOUBLE], ids=lambda d: str(d)[6:])
-
-
-def sample(shape, boundary, dtype, seed=0):
-    """Images with dark, black and bright pixels; column sums and a mask with every broadcast."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def random(*size):
-        return torch.rand(size, generator=generator, dtype=DOUBLE)
-
-    n, c, h, w, b, kh, kw = shape[:7]
-    blurred = blurred_size((h, w), (kh, kw), boundary)
-    kernels = random(1 if shape.kernels_shared else n, b, kh, kw) * 2 / (b * kh * kw)
-    mixing = random(1 if shape.mixing_shared else n, b, *blurred) * 2
-    estimate = 1.6 * random(n, c, h, w) ** 2 * (random(n, c, h, w) > 0.05)
-    # A whole dark region, so that some data are clean.
-    estimate[..., w // 2 :] *= 0.3
-    tensors = [estimate, random(n, c, *blurred), kernels, mixing]
-    mask = random(n if seed % 2 else 1, c if seed % 3 else 1, *blurred)
-    sums = 0.5 + random(n if seed % 2 else 1, 1, h, w)
-    sums[..., 0, 0] = 0  # a pixel that no data see
-    return [t.to(dtype) for t in (*tensors, sums, mask)]
 
 
 # What else a call can choose: seed, column sums given, mask given, tv.
@@ -68,15 +30,6 @@ SETTINGS = (
     (0, True, False, 0.2),
     (1, False, True, 0.0),
 )
-
-
-def call(step, tensors, given, masked, **keywords):
-    *first, sums, mask = tensors
-    if given:
-        keywords["column_sums"] = sums
-    if masked:
-        keywords["mask"] = mask
-    return step(*first, **keywords)
 
 
 def tolerance(tensors, given, masked, *, saturation, tv, boundary):
