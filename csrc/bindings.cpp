@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <type_traits>
 
 #include "basis_blur/basis_blur.h"
@@ -16,6 +17,28 @@
 namespace py = pybind11;
 
 namespace {
+
+// The numbers of Problem from `count` on, in its order, then those of Tiling.
+using Sizes = std::array<int64_t, 17>;
+
+blurops::Problem problem_of(int dtype, int boundary, const Sizes& s) {
+  return {static_cast<blurops::DType>(dtype),
+          static_cast<blurops::Boundary>(boundary),
+          s[0],
+          s[1],
+          s[2],
+          s[3],
+          s[4],
+          s[5],
+          s[6],
+          s[7],
+          s[8],
+          s[9],
+          s[10],
+          s[11] != 0,
+          s[12] != 0,
+          {s[13], s[14], s[15], s[16]}};
+}
 
 // How an argument of a launcher comes from Python: addresses as integers.
 template <typename T>
@@ -46,27 +69,12 @@ void define(py::module_& module, const char* name, Result (*launcher)(Args...)) 
 template <typename... Args>
 void define(py::module_& module, const char* name,
             void (*launcher)(const blurops::Problem&, Args...)) {
-  module.def(name,
-             [launcher](int dtype, int boundary, int64_t count, int64_t channels, int64_t basis,
-                        int64_t height, int64_t width, int64_t out_height, int64_t out_width,
-                        int64_t kernel_height, int64_t kernel_width, bool kernels_batched,
-                        bool mixing_batched, typename FromPython<Args>::type... args) {
-               const blurops::Problem problem{static_cast<blurops::DType>(dtype),
-                                              static_cast<blurops::Boundary>(boundary),
-                                              count,
-                                              channels,
-                                              basis,
-                                              height,
-                                              width,
-                                              out_height,
-                                              out_width,
-                                              kernel_height,
-                                              kernel_width,
-                                              kernels_batched,
-                                              mixing_batched};
-               py::gil_scoped_release release;
-               launcher(problem, FromPython<Args>::convert(args)...);
-             });
+  module.def(name, [launcher](int dtype, int boundary, const Sizes& sizes,
+                              typename FromPython<Args>::type... args) {
+    const blurops::Problem problem = problem_of(dtype, boundary, sizes);
+    py::gil_scoped_release release;
+    launcher(problem, FromPython<Args>::convert(args)...);
+  });
 }
 
 void basis_blur(const blurops::Problem& problem, const void* image, const void* kernels,
@@ -146,6 +154,8 @@ PYBIND11_MODULE(_C, module) {
   define(module, "basis_blur_grad_kernels_cpu", blurops::basis_blur_grad_kernels_cpu);
   define(module, "basis_blur_grad_mixing_cpu", blurops::basis_blur_grad_mixing_cpu);
   define_rl_step(module);
+
+  module.def("tile_lengths", &blurops::tile_lengths);
 
   module.def("isa", [] { return blurops::isa_name(blurops::active_isa()); });
   module.def("available_isas", &blurops::available_isas);

@@ -8,6 +8,7 @@ from blurops import _native
 # (backend, method)
 PATHS = {
     "native": ("native", "direct"),
+    "tiles": ("native", "fft"),
     "reference": ("reference", "direct"),
     "fft": ("reference", "fft"),
 }

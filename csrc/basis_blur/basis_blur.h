@@ -3,10 +3,22 @@
 // al., eq. 2.
 #pragma once
 
+#include <vector>
+
 #include "common/boundary.h"
 #include "common/dtype.h"
 
 namespace blurops {
+
+// How the tile method cuts a problem; no tiles mean the direct method. Sizes are those of
+// tile_lengths(), and a part of the kernel must be smaller than a tile.
+struct Tiling {
+  int64_t height, width;         // of a tile, the lengths of its transforms; 0: direct
+  int64_t parts_down, parts_across;  // the kernels are cut into this many parts
+};
+
+// The lengths of transforms that exist.
+std::vector<int> tile_lengths();
 
 struct Problem {
   DType dtype;
@@ -17,14 +29,16 @@ struct Problem {
   int64_t height, width;  // of the sharp image, (N, C, height, width)
   int64_t out_height,
       out_width;  // of the blurred image and the mixing, (N, C, out_height, out_width)
-  int64_t kernel_height, kernel_width;  // odd
+  int64_t kernel_height, kernel_width;
+  int64_t anchor_y, anchor_x;  // tap d reads the sharp pixel p + d - anchor
   bool kernels_batched;                 // kernels are (N, B, Kh, Kw), else (1, B, Kh, Kw)
   bool mixing_batched;                  // mixing is (N, B, out_height, out_width), else (1, ...)
+  Tiling tiling;
 };
 
-// Takes the values of the blurred image as they are finished, instead of having them stored:
-// `count` values of sample n, channel c and row y, from column x on, float or (for float64) double.
-// Every pixel comes once; several threads may call at the same time.
+// Takes finished values of the blurred image in place of its storage: `count` values (double when the
+// images are, else float) of sample n, channel c, row y, columns x .. x + count - 1. Called once for
+// every pixel, from several threads at once.
 struct Epilogue {
   void (*row)(const void* context, int64_t n, int64_t c, int64_t y, int64_t x, int64_t count,
               const void* values);
@@ -34,10 +48,11 @@ struct Epilogue {
 // All tensors are contiguous and of problem.dtype. The result does not depend on the number of
 // threads.
 
-// image (N, C, height, width), kernels, mixing -> out (N, C, out_height, out_width), which is
-// unused when there is an epilogue
+// image (N, C, height, width), kernels, mixing -> out (N, C, out_height, out_width), or what the
+// epilogue makes of it
 void basis_blur_cpu(const Problem& problem, const void* image, const void* kernels,
-                    const void* mixing, void* out, int threads, const Epilogue* epilogue = nullptr);
+                    const void* mixing, void* out, int threads,
+                    const Epilogue* epilogue = nullptr);
 
 // image (N, C, out_height, out_width), kernels, mixing -> out (N, C, height, width)
 void basis_blur_adjoint_cpu(const Problem& problem, const void* image, const void* kernels,

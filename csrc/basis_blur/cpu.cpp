@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Launchers of the basis-mixed family on the CPU: index maps, packed kernels, threads. The
-// arithmetic is in direct.cpp.
+// The launchers of the basis-mixed family on the CPU, which follow the tiling that the caller chose,
+// and those of the direct method: index maps, packed kernels, threads. The arithmetic of the direct
+// method is in direct.cpp.
 #include <algorithm>
-#include <memory>
-#include <new>
-#include <type_traits>
 #include <vector>
 
 #include "basis_blur/direct.h"
+#include "basis_blur/launch.h"
 #include "common/convert.h"
 #include "common/isa.h"
-
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
+#include "common/parallel.h"
 
 namespace blurops {
 namespace {
@@ -24,15 +20,6 @@ const DirectKernels& kernels_for(Isa isa) {
   if (isa == Isa::kAvx2) return direct_kernels_avx2();
 #endif
   return direct_kernels_baseline();
-}
-
-struct AlignedDelete {
-  void operator()(char* memory) const { ::operator delete[](memory, std::align_val_t{64}); }
-};
-using AlignedBytes = std::unique_ptr<char[], AlignedDelete>;
-
-AlignedBytes allocate(size_t bytes) {
-  return AlignedBytes(static_cast<char*>(::operator new[](bytes, std::align_val_t{64})));
 }
 
 // Below this many multiply-adds a further thread costs more to wake than it saves.
@@ -47,36 +34,31 @@ int64_t multiply_adds(const Problem& p) {
 struct Launch {
   DirectPlan plan{};
   const DirectKernels& kernels = kernels_for(active_isa());
-  std::vector<int64_t> row_map, column_map, source_begin, sources;
+  IndexMaps maps;
+  std::vector<int64_t> source_begin, sources;
   AlignedBytes packed;
   std::vector<double> partial;
 
-  explicit Launch(const Problem& problem) {
+  explicit Launch(const Problem& problem) : maps(problem) {
     plan.problem = problem;
-    const bool same = problem.boundary != Boundary::kValid;
-    const int64_t row_offset = same ? problem.kernel_height / 2 : 0;
-    const int64_t column_offset = same ? problem.kernel_width / 2 : 0;
-    row_map =
-        extended_map(problem.out_height + problem.kernel_height - 1, row_offset, problem.height);
-    column_map =
-        extended_map(problem.out_width + problem.kernel_width - 1, column_offset, problem.width);
-    plan.row_map = row_map.data();
-    plan.column_map = column_map.data();
-    plan.first_column = column_offset;
+    plan.row_map = maps.rows.data();
+    plan.column_map = maps.columns.data();
+    plan.first_column = problem.anchor_x;
   }
 
   // For every image row, the extended rows that read it, in ascending order.
   void find_sources() {
     const int64_t height = plan.problem.height;
     source_begin.assign(height + 1, 0);
-    for (int64_t row : row_map) {
+    for (int64_t row : maps.rows) {
       if (row >= 0) ++source_begin[row + 1];
     }
     for (int64_t q = 0; q < height; ++q) source_begin[q + 1] += source_begin[q];
     sources.resize(source_begin[height]);
     std::vector<int64_t> next(source_begin.begin(), source_begin.end() - 1);
-    for (size_t u = 0; u < row_map.size(); ++u) {
-      if (row_map[u] >= 0) sources[next[row_map[u]]++] = static_cast<int64_t>(u);
+    for (size_t u = 0; u < maps.rows.size(); ++u) {
+      const int64_t row = maps.rows[u];
+      if (row >= 0) sources[next[row]++] = static_cast<int64_t>(u);
     }
     plan.source_begin = source_begin.data();
     plan.sources = sources.data();
@@ -114,42 +96,15 @@ struct Launch {
   }
 
   void pack(const void* from, bool taps_are_rows) {
-    switch (plan.problem.dtype) {
-      case DType::kFloat32:
-        return pack_as(static_cast<const float*>(from), taps_are_rows);
-      case DType::kFloat64:
-        return pack_as(static_cast<const double*>(from), taps_are_rows);
-      case DType::kFloat16:
-        return pack_as(static_cast<const Half*>(from), taps_are_rows);
-      case DType::kBFloat16:
-        return pack_as(static_cast<const BFloat16*>(from), taps_are_rows);
-    }
+    with_type(plan.problem.dtype, const_cast<void*>(from),
+              [&](const auto* typed) { pack_as(typed, taps_are_rows); });
   }
 
   void run(DirectRow row, int64_t units, int threads) {
     const int64_t useful = std::min(units, 1 + multiply_adds(plan.problem) / kWorkPerThread);
     threads = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(useful, 1)));
-    const size_t bytes = (kernels.scratch_bytes(plan.problem) + 63) / 64 * 64;
-    const AlignedBytes scratch = allocate(bytes * threads);
-#pragma omp parallel num_threads(threads)
-    {
-#if defined(_OPENMP)
-      char* own = scratch.get() + bytes * omp_get_thread_num();
-#else
-      char* own = scratch.get();
-#endif
-#pragma omp for schedule(dynamic)
-      for (int64_t unit = 0; unit < units; ++unit) row(plan, unit, own);
-    }
-  }
-
- private:
-  std::vector<int64_t> extended_map(int64_t length, int64_t offset, int64_t size) const {
-    std::vector<int64_t> map(length);
-    for (int64_t u = 0; u < length; ++u) {
-      map[u] = map_index(u - offset, size, plan.problem.boundary);
-    }
-    return map;
+    Workers(threads, kernels.scratch_bytes(plan.problem))
+        .run(units, [&](int64_t unit, void* scratch) { row(plan, unit, scratch); });
   }
 };
 
@@ -160,22 +115,29 @@ int64_t chunks_of(const Problem& p, int64_t samples) {
   return std::clamp<int64_t>(kUnits / (samples * p.kernel_height), 1, p.out_height);
 }
 
-template <typename T>
-void sum_partials(const std::vector<double>& partial, int64_t chunks, T* out) {
-  const int64_t size = static_cast<int64_t>(partial.size()) / chunks;
-  for (int64_t i = 0; i < size; ++i) {
-    double sum = 0;
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * size + i];
-    store(static_cast<typename Compute<T>::type>(sum), out + i);
-  }
-}
+bool in_tiles(const Problem& problem) { return problem.tiling.height > 0; }
 
 int code(const Problem& problem) { return static_cast<int>(problem.dtype); }
 
 }  // namespace
 
+void sum_partials(const std::vector<double>& partial, int64_t chunks, DType dtype, void* out) {
+  const int64_t size = static_cast<int64_t>(partial.size()) / chunks;
+  with_type(dtype, out, [&](auto* to) {
+    using A = typename Compute<std::remove_pointer_t<decltype(to)>>::type;
+    for (int64_t i = 0; i < size; ++i) {
+      double sum = 0;
+      for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * size + i];
+      store(static_cast<A>(sum), to + i);
+    }
+  });
+}
+
 void basis_blur_cpu(const Problem& problem, const void* image, const void* kernels,
                     const void* mixing, void* out, int threads, const Epilogue* epilogue) {
+  if (in_tiles(problem)) {
+    return tile_blur(problem, image, kernels, mixing, out, threads, epilogue);
+  }
   Launch launch(problem);
   launch.plan.first = image;
   launch.plan.mixing = mixing;
@@ -187,6 +149,7 @@ void basis_blur_cpu(const Problem& problem, const void* image, const void* kerne
 
 void basis_blur_adjoint_cpu(const Problem& problem, const void* image, const void* kernels,
                             const void* mixing, void* out, int threads) {
+  if (in_tiles(problem)) return tile_adjoint(problem, image, kernels, mixing, out, threads);
   Launch launch(problem);
   launch.plan.first = image;
   launch.plan.mixing = mixing;
@@ -198,6 +161,7 @@ void basis_blur_adjoint_cpu(const Problem& problem, const void* image, const voi
 
 void basis_blur_grad_kernels_cpu(const Problem& problem, const void* grad, const void* image,
                                  const void* mixing, void* out, int threads) {
+  if (in_tiles(problem)) return tile_grad_kernels(problem, grad, image, mixing, out, threads);
   Launch launch(problem);
   launch.plan.first = grad;
   launch.plan.image = image;
@@ -210,20 +174,12 @@ void basis_blur_grad_kernels_cpu(const Problem& problem, const void* grad, const
   launch.plan.partial = launch.partial.data();
   launch.run(launch.kernels.grad_kernels[code(problem)],
              samples * problem.kernel_height * launch.plan.chunks, threads);
-  switch (problem.dtype) {
-    case DType::kFloat32:
-      return sum_partials(launch.partial, launch.plan.chunks, static_cast<float*>(out));
-    case DType::kFloat64:
-      return sum_partials(launch.partial, launch.plan.chunks, static_cast<double*>(out));
-    case DType::kFloat16:
-      return sum_partials(launch.partial, launch.plan.chunks, static_cast<Half*>(out));
-    case DType::kBFloat16:
-      return sum_partials(launch.partial, launch.plan.chunks, static_cast<BFloat16*>(out));
-  }
+  sum_partials(launch.partial, launch.plan.chunks, problem.dtype, out);
 }
 
 void basis_blur_grad_mixing_cpu(const Problem& problem, const void* grad, const void* image,
                                 const void* kernels, void* out, int threads) {
+  if (in_tiles(problem)) return tile_grad_mixing(problem, grad, image, kernels, out, threads);
   Launch launch(problem);
   launch.plan.first = grad;
   launch.plan.image = image;

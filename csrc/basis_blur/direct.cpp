@@ -130,15 +130,15 @@ void adjoint_row(const DirectPlan& plan, int64_t unit, void* memory) {
   }
   T* out = static_cast<T*>(plan.out) + (n * p.channels * p.height + q) * p.width;
   for (int64_t c = 0; c < p.channels; ++c) {
-    // Fold in place: the image's own columns first, then what lies outside it.
-    A* total = scratch.totals + c * scratch.total_stride;
+    // Some columns of the image may be read by no tap at all.
+    const A* total = scratch.totals + c * scratch.total_stride;
+    clear(scratch.folded, p.width);
     for (int64_t u = 0; u < p.out_width + p.kernel_width - 1; ++u) {
       const int64_t column = plan.column_map[u];
-      const bool own = u >= plan.first_column && u < plan.first_column + p.width;
-      if (column >= 0 && !own) total[plan.first_column + column] += total[u];
+      if (column >= 0) scratch.folded[column] += total[u];
     }
     T* to = out + c * p.height * p.width;
-    for (int64_t x = 0; x < p.width; ++x) store(total[plan.first_column + x], to + x);
+    for (int64_t x = 0; x < p.width; ++x) store(scratch.folded[x], to + x);
   }
 }
 

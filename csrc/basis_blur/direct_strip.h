@@ -43,6 +43,7 @@ struct Scratch {
   A* pixels;    // (max(C, group), kPaddedStrip): pieces of gradients or of blurred rows
   A* sums;      // (C, kStrip + Kw rounded up), or (B rounded up, kStrip)
   A* totals;    // (C, out_width + Kw - 1 and room for a strip)
+  A* folded;    // (width)
   A* products;  // (B rounded up, Kw rounded up, lanes)
 
   int64_t segment_stride, total_stride, taps_rounded, basis_rounded;
@@ -60,6 +61,7 @@ struct Scratch {
     pixels = take(channels * kPaddedStrip<A>);
     sums = take(larger(channels * segment_stride, basis_rounded * kStrip<A>));
     totals = take(channels * total_stride);
+    folded = take(p.width);
     products = take(basis_rounded * taps_rounded * Simd<A>::kLanes);
   }
 

@@ -4,14 +4,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <vector>
 
 #include "common/isa.h"
+#include "common/parallel.h"
 #include "rl_step/pointwise.h"
-
-#if defined(_OPENMP)
-#include <omp.h>
-#endif
 
 namespace blurops {
 namespace {
@@ -38,18 +34,7 @@ void for_blocks(const RlStep& step, int64_t height, int64_t width, int threads, 
   const int64_t pixels = step.count * step.channels * height * width;
   const int64_t useful = std::min(units, 1 + pixels / kPixelsPerThread);
   threads = static_cast<int>(std::clamp<int64_t>(threads, 1, std::max<int64_t>(useful, 1)));
-  const size_t bytes = (kernels().scratch_bytes(width) + 63) / 64 * 64;
-  std::vector<double> memory(bytes / sizeof(double) * threads);
-#pragma omp parallel num_threads(threads)
-  {
-#if defined(_OPENMP)
-    char* scratch = reinterpret_cast<char*>(memory.data()) + bytes * omp_get_thread_num();
-#else
-    char* scratch = reinterpret_cast<char*>(memory.data());
-#endif
-#pragma omp for schedule(static)
-    for (int64_t unit = 0; unit < units; ++unit) run(unit, scratch);
-  }
+  Workers(threads, kernels().scratch_bytes(width)).run(units, run);
 }
 
 }  // namespace
@@ -59,14 +44,14 @@ bool rl_lost_cpu(const RlStep& step, double threshold, bool erode, bool smooth, 
   const RlKernels& use = kernels();
   const RlBrightness how{threshold, erode, smooth, lost};
   std::atomic<bool> any{false};
-  for_blocks(step, step.height, step.width, threads, [&](int64_t unit, void*) {
+  for_blocks(step, step.height, step.width, threads, [&](int64_t unit, char*) {
     if (!any.load(std::memory_order_relaxed) && use.any_bright[code(step)](step, how, unit)) {
       any.store(true, std::memory_order_relaxed);
     }
   });
   if (!any.load()) return false;
   for_blocks(step, step.height, step.width, threads,
-             [&](int64_t unit, void* scratch) { use.lost[code(step)](step, how, unit, scratch); });
+             [&](int64_t unit, char* scratch) { use.lost[code(step)](step, how, unit, scratch); });
   return true;
 }
 
@@ -88,7 +73,7 @@ void rl_ratios_of_cpu(const RlStep& step, const void* blurred, int threads) {
   const int64_t row_bytes =
       width * (step.dtype == DType::kFloat64 ? sizeof(double) : sizeof(float));
   const int64_t blocks = (height + kRlRows - 1) / kRlRows;
-  for_blocks(step, height, width, threads, [&](int64_t unit, void*) {
+  for_blocks(step, height, width, threads, [&](int64_t unit, char*) {
     const int64_t n = unit / blocks, begin = unit % blocks * kRlRows;
     const int64_t end = std::min(begin + kRlRows, height);
     for (int64_t c = 0; c < step.channels; ++c) {
@@ -102,25 +87,25 @@ void rl_ratios_of_cpu(const RlStep& step, const void* blurred, int threads) {
 
 void rl_update_cpu(const RlStep& step, void* out, int threads) {
   const RlKernels& use = kernels();
-  for_blocks(step, step.height, step.width, threads, [&](int64_t unit, void* scratch) {
+  for_blocks(step, step.height, step.width, threads, [&](int64_t unit, char* scratch) {
     use.update[code(step)](step, unit, out, scratch);
   });
 }
 
 void rl_grad_update_cpu(const RlStep& step, int threads) {
   const RlKernels& use = kernels();
-  for_blocks(step, step.height, step.width, threads, [&](int64_t unit, void* scratch) {
+  for_blocks(step, step.height, step.width, threads, [&](int64_t unit, char* scratch) {
     use.grad_update[code(step)](step, unit, scratch);
   });
   if (!step.grad_divergence) return;
   // A second pass: a pixel of U turns slopes whose divergence other pixels hold.
   for_blocks(step, step.height, step.width, threads,
-             [&](int64_t unit, void* scratch) { use.grad_tv[code(step)](step, unit, scratch); });
+             [&](int64_t unit, char* scratch) { use.grad_tv[code(step)](step, unit, scratch); });
 }
 
 void rl_grad_ratios_cpu(const RlStep& step, int threads) {
   const RlKernels& use = kernels();
-  for_blocks(step, step.out_height, step.out_width, threads, [&](int64_t unit, void* scratch) {
+  for_blocks(step, step.out_height, step.out_width, threads, [&](int64_t unit, char* scratch) {
     use.grad_ratios[code(step)](step, unit, scratch);
   });
 }

@@ -34,6 +34,13 @@ MUTANTS = (
         VALUES,
     ),
     Mutant(
+        "native step: the epilogue gets every tile's channels as the first ones",
+        "csrc/basis_blur/tiles.cpp",
+        "plan.epilogue->row(plan.epilogue->context, tile.n, c0 + c,",
+        "plan.epilogue->row(plan.epilogue->context, tile.n, c,",
+        VALUES,
+    ),
+    Mutant(
         "native step: eps is left out of the ratio",
         _PASSES,
         "(non_negative(response) + A(step.eps))",

@@ -4,14 +4,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from blurops import _native
-
-# Multiply-adds of the direct kernel, per pixel, that one transform of a plane is taken to cost.
-# Measured side by side on two AVX-512 cores it costs 50 to 200, depending on the sizes: spectra
-# must be about twice as fast before the direct kernel's constant memory is given up for them.
-_TRANSFORM_COST = 300
+from blurops.ops.basis_blur import tiling
+from blurops.ops.basis_blur.tiling import Tiling, Work
 
 
 def supports(args: tuple, options: dict) -> str | None:
@@ -21,50 +19,71 @@ def supports(args: tuple, options: dict) -> str | None:
         return reason
     if args[0].device.type != "cpu":
         return f"it has kernels for the CPU only, and the input is on {args[0].device}"
-    if options["method"] == "fft":
-        return "it has no FFT method"
-    if options["method"] == "auto" and options["backend"] is None and _spectra_are_faster(args):
-        return "torch's FFT is faster at these sizes"
     return None
 
 
-def _spectra_are_faster(args: tuple) -> bool:
-    """Compare multiply-adds per pixel: each tap costs B + C of them, each transform its own."""
-    if len(args) == 5:  # basis_blur_grad_kernels has no kernels, only their size
-        basis, taps = args[2].shape[1], args[3][0] * args[3][1]
-    else:
-        kernels = args[1] if len(args) == 3 else args[2]
-        basis, taps = kernels.shape[1], kernels.shape[-2] * kernels.shape[-1]
-    channels = args[0].shape[1]
-    transforms = basis + channels + basis * channels
-    return (basis + channels) * taps > _TRANSFORM_COST * transforms
+def _anchor(kernel_size: Sequence[int], boundary: str) -> tuple[int, int]:
+    """Tap d reads the sharp pixel p + d - anchor."""
+    return (0, 0) if boundary == "valid" else (kernel_size[-2] // 2, kernel_size[-1] // 2)
 
 
-def _sizes(
-    image: Tensor, kernels: Sequence[int], mixing: Sequence[int], blurred: Sequence[int]
-) -> tuple:
-    """The numbers of Problem in csrc/basis_blur/basis_blur.h, in its order."""
-    count, channels, height, width = image.shape
-    batch, basis, kernel_height, kernel_width = kernels
-    return (
-        count, channels, basis, height, width, *blurred[-2:], kernel_height, kernel_width,
-        int(batch > 1), int(mixing[0] > 1),
-    )  # fmt: skip
+def _trim(kernels: Tensor, boundary: str) -> tuple[Tensor, tuple[int, int]]:
+    """The kernels without the zeros around all of them, and their anchor."""
+    anchor = _anchor(kernels.shape, boundary)
+    used = (kernels != 0).flatten(0, 1).any(0)
+    rows, columns = used.any(1).nonzero(), used.any(0).nonzero()
+    if rows.numel() == 0:  # one tap, which is zero, stands for all of them
+        return kernels[..., :1, :1], anchor
+    (top, bottom), (left, right) = (
+        (int(index[0]), int(index[-1]) + 1) for index in (rows, columns)
+    )
+    return kernels[..., top:bottom, left:right], (anchor[0] - top, anchor[1] - left)
 
 
 def _launch(
-    name: str, out: Tensor, tensors: Sequence[Tensor], sizes: tuple, boundary: str
+    member: str,
+    out: Tensor,
+    tensors: Sequence[Tensor],
+    *,
+    image: Sequence[int],
+    kernels: Sequence[int],
+    mixing: Sequence[int],
+    anchor: tuple[int, int],
+    boundary: str,
+    method: str,
 ) -> Tensor:
+    """Call a launcher; ``image``, ``kernels`` and ``mixing`` are their shapes."""
     if out.numel() > 0:
-        _native.call(
-            name,
-            _native.DTYPE_CODES[out.dtype],
-            _native.BOUNDARY_CODES[boundary],
-            *sizes,
-            *(t.contiguous() for t in tensors),
-            out,
-        )
+        problem = _problem(member, out, image, kernels, mixing, anchor, boundary, method)
+        _native.call(f"{member}_cpu", *problem, *(t.contiguous() for t in tensors), out)
     return out
+
+
+def _problem(
+    member: str,
+    like: Tensor,
+    image: Sequence[int],
+    kernels: Sequence[int],
+    mixing: Sequence[int],
+    anchor: tuple[int, int],
+    boundary: str,
+    method: str,
+) -> tuple[int, int, tuple[int, ...]]:
+    """What a launcher takes for its Problem: the codes of dtype and boundary, and the numbers."""
+    count, channels, height, width = image
+    batch, basis, *taps = kernels
+    size = tuple(mixing[-2:])
+    work = Work(member, count, channels, basis, size, tuple(taps), _compute_bytes(like))
+    # Problem in csrc/basis_blur/basis_blur.h, in its order.
+    numbers = (
+        count, channels, basis, height, width, *size, *taps, *anchor,
+        int(batch > 1), int(mixing[0] > 1), *tiling.choose(work, method),
+    )  # fmt: skip
+    return _native.DTYPE_CODES[like.dtype], _native.BOUNDARY_CODES[boundary], numbers
+
+
+def _compute_bytes(tensor: Tensor) -> int:
+    return 8 if tensor.dtype == torch.float64 else 4
 
 
 def basis_blur(
@@ -72,8 +91,12 @@ def basis_blur(
 ) -> Tensor:
     """See :func:`blurops.basis_blur`."""
     out = image.new_empty(*image.shape[:2], *mixing.shape[-2:])
-    sizes = _sizes(image, kernels.shape, mixing.shape, out.shape)
-    return _launch("basis_blur_cpu", out, (image, kernels, mixing), sizes, boundary)
+    kernels, anchor = _trim(kernels, boundary)
+    return _launch(
+        "basis_blur", out, (image, kernels, mixing),
+        image=image.shape, kernels=kernels.shape, mixing=mixing.shape,
+        anchor=anchor, boundary=boundary, method=method,
+    )  # fmt: skip
 
 
 def basis_blur_into(
@@ -89,12 +112,14 @@ def basis_blur_into(
 ) -> None:
     """Blur, and let a launcher's epilogue take the values instead of storing them.
 
-    All tensors are contiguous; ``step`` is the native struct that the epilogue works on, ``image``
-    the one that it names.
+    ``image`` and ``mixing`` are contiguous; ``step`` is the native struct that the epilogue works
+    on, and names the image.
     """
-    sizes = _sizes(image, kernels.shape, mixing.shape, mixing.shape)
-    codes = _native.DTYPE_CODES[image.dtype], _native.BOUNDARY_CODES[boundary]
-    _native.call(launcher, *codes, *sizes, step, kernels, mixing)
+    kernels, anchor = _trim(kernels, boundary)
+    problem = _problem(
+        "basis_blur", image, image.shape, kernels.shape, mixing.shape, anchor, boundary, method
+    )
+    _native.call(launcher, *problem, step, kernels.contiguous(), mixing)
 
 
 def basis_blur_adjoint(
@@ -112,8 +137,12 @@ def basis_blur_adjoint(
     size = (image.shape[-2] + grown[0], image.shape[-1] + grown[1])
     if out is None:
         out = image.new_empty(*image.shape[:2], *size)
-    sizes = _sizes(out, kernels.shape, mixing.shape, image.shape)
-    return _launch("basis_blur_adjoint_cpu", out, (image, kernels, mixing), sizes, boundary)
+    kernels, anchor = _trim(kernels, boundary)
+    return _launch(
+        "basis_blur_adjoint", out, (image, kernels, mixing),
+        image=out.shape, kernels=kernels.shape, mixing=mixing.shape,
+        anchor=anchor, boundary=boundary, method=method,
+    )  # fmt: skip
 
 
 def basis_blur_grad_kernels(
@@ -132,8 +161,11 @@ def basis_blur_grad_kernels(
     out = grad.new_empty(count, mixing.shape[1], *kernel_size)
     if grad.numel() == 0:
         return out.zero_()
-    sizes = _sizes(image, out.shape, mixing.shape, grad.shape)
-    return _launch("basis_blur_grad_kernels_cpu", out, (grad, image, mixing), sizes, boundary)
+    return _launch(
+        "basis_blur_grad_kernels", out, (grad, image, mixing),
+        image=image.shape, kernels=out.shape, mixing=mixing.shape,
+        anchor=_anchor(kernel_size, boundary), boundary=boundary, method=method,
+    )  # fmt: skip
 
 
 def basis_blur_grad_mixing(
@@ -151,5 +183,23 @@ def basis_blur_grad_mixing(
     out = grad.new_empty(count, kernels.shape[1], *grad.shape[-2:])
     if grad.numel() == 0:
         return out.zero_()
-    sizes = _sizes(image, kernels.shape, out.shape, grad.shape)
-    return _launch("basis_blur_grad_mixing_cpu", out, (grad, image, kernels), sizes, boundary)
+    kernels, anchor = _trim(kernels, boundary)
+    return _launch(
+        "basis_blur_grad_mixing", out, (grad, image, kernels),
+        image=image.shape, kernels=kernels.shape, mixing=out.shape,
+        anchor=anchor, boundary=boundary, method=method,
+    )  # fmt: skip
+
+
+def tile_of(
+    member: str,
+    image: Sequence[int],
+    kernels: Sequence[int],
+    element: int = 4,
+    method: str = "auto",
+) -> Tiling:
+    """The tiling that images of (N, C, H, W) blurred with (., B, Kh, Kw) get; for benchmarks."""
+    work = Work(
+        member, image[0], image[1], kernels[1], tuple(image[-2:]), tuple(kernels[-2:]), element
+    )
+    return tiling.choose(work, method)

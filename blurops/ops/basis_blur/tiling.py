@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which method and which tiles a call of the compiled family uses.
+
+A model of the time, linear in constants that were measured once per instruction set
+(``costs.json``; ``make calibrate`` refits them), weighs the direct method against every tile. The
+number of threads has no say, because results must not depend on it.
+"""
+
+import contextlib
+import functools
+import json
+import math
+from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from importlib import resources
+from typing import NamedTuple
+
+from blurops import _native
+
+
+class Tiling(NamedTuple):
+    """Tiling in csrc/basis_blur/basis_blur.h: the transforms' lengths and the kernels' parts."""
+
+    height: int
+    width: int
+    parts_down: int = 1
+    parts_across: int = 1
+
+
+DIRECT = Tiling(0, 0)
+
+# Work is shared out by tiles: a count that four threads cannot share evenly costs as much as the
+# next one they can.
+_SHARES = 4
+# Taps (bases, for the mixing's gradient) that the direct method computes together.
+_BLOCK = 8
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the time of a call depends on."""
+
+    member: str
+    count: int
+    channels: int
+    basis: int
+    size: tuple[int, int]  # of the blurred image
+    taps: tuple[int, int]  # of the kernels, without the zeros around them
+    element: int  # bytes
+
+
+_forced: ContextVar[Tiling | None] = ContextVar("forced tiling", default=None)
+
+
+@contextlib.contextmanager
+def forced(tiling: Tiling) -> Iterator[None]:
+    """Make every call use these tiles, or ``DIRECT``: for tests and for the calibration.
+
+    More parts than the kernels have taps become one part per tap.
+    """
+    token = _forced.set(tiling)
+    try:
+        yield
+    finally:
+        _forced.reset(token)
+
+
+def choose(work: Work, method: str) -> Tiling:
+    """The tiling with the least modelled time among those that ``method`` allows."""
+    tiling = _forced.get()
+    if tiling is not None:
+        return _cut(tiling, work.taps) if tiling.height else tiling
+    if method == "direct":
+        return DIRECT
+    return _choose(work, method, _native.module().isa())
+
+
+@functools.lru_cache(maxsize=1024)
+def _choose(work: Work, method: str, isa: str) -> Tiling:
+    costs = costs_of(isa)
+    best = min(candidates(work.taps), key=lambda tiling: tiled_time(work, tiling, costs))
+    if method == "auto" and direct_time(work, costs) <= tiled_time(work, best, costs):
+        return DIRECT
+    return best
+
+
+@functools.cache
+def costs_of(isa: str) -> dict[str, float]:
+    """The constants of one instruction set, in nanoseconds."""
+    text = resources.files(__package__).joinpath("costs.json").read_text(encoding="utf-8")
+    return json.loads(text)[isa]
+
+
+def _cut(tiling: Tiling, taps: tuple[int, int]) -> Tiling:
+    """As many parts as the tiling asks for, or as the tile's size and the taps make necessary."""
+    down = _parts(taps[0], tiling.height, tiling.parts_down)
+    across = _parts(taps[1], tiling.width, tiling.parts_across)
+    return Tiling(tiling.height, tiling.width, down, across)
+
+
+def _parts(taps: int, length: int, wanted: int) -> int:
+    """Parts of at most three quarters of a tile, each with a tap of its own."""
+    parts = max(min(wanted, taps), math.ceil(taps / (3 * length // 4)))
+    return math.ceil(taps / math.ceil(taps / parts))
+
+
+def candidates(taps: tuple[int, int]) -> list[Tiling]:
+    """Every pair of lengths, with as few parts as fit, and with one more along each axis."""
+    lengths = _native.module().tile_lengths()
+    return sorted(
+        {
+            _cut(Tiling(height, width, _parts(taps[0], height, 1) + more, across + more), taps)
+            for height in lengths
+            for width in lengths
+            for across in (_parts(taps[1], width, 1),)
+            for more in (0, 1)
+        }
+    )
+
+
+def tile_counts(size: tuple[int, int], taps: tuple[int, int], tiling: Tiling) -> tuple[int, int]:
+    """Tiles down and across the blurred image."""
+    rows = tiling.height - math.ceil(taps[0] / tiling.parts_down) + 1
+    columns = tiling.width - math.ceil(taps[1] / tiling.parts_across) + 1
+    return math.ceil(size[0] / rows), math.ceil(size[1] / columns)
+
+
+def tiled_features(work: Work, tiling: Tiling) -> dict[str, float]:
+    """How much of each constant a call costs; their sum of products is its time."""
+    height, width, down, across = tiling
+    parts = down * across
+    rows = height - math.ceil(work.taps[0] / down) + 1
+    columns = width - math.ceil(work.taps[1] / across) + 1
+    pairs = math.ceil(work.basis / 2)
+    tiles = math.prod(tile_counts(work.size, work.taps, tiling)) * work.count
+    tiles = math.ceil(tiles / _SHARES) * _SHARES
+    whole = height * width
+    # A channel's spectra, or the adjoint's inverses: both passes over the whole tile. A pair's
+    # transform keeps `columns` of one pass.
+    full, pruned = work.channels * parts, work.channels * pairs
+    features = {f"transform{length}": 0.0 for length in {height, width}}
+    features[f"transform{width}"] += tiles * whole * (full + pruned)
+    features[f"transform{height}"] += tiles * height * (width * full + columns * pruned)
+    features["product"] = tiles * whole * pruned * parts
+    features["mixing"] = tiles * rows * columns * work.basis
+    # The kernels' own spectra: both passes over whole tiles.
+    features[f"transform{width}"] += whole * pairs * parts
+    features[f"transform{height}"] += whole * pairs * parts
+    scale = work.element / 4
+    return {name: value * scale for name, value in features.items()}
+
+
+def tiled_time(work: Work, tiling: Tiling, costs: dict[str, float]) -> float:
+    """Nanoseconds of one thread, by the model."""
+    return sum(value * costs[name] for name, value in tiled_features(work, tiling).items())
+
+
+def direct_features(work: Work) -> dict[str, float]:
+    """As :func:`tiled_features`: synthesis of the taps, which come in blocks, and their use."""
+    pixels = work.count * math.prod(work.size) * work.element / 4
+    rows, taps = work.taps
+    blocks = math.ceil(taps / _BLOCK) * _BLOCK
+    return {
+        f"{work.member}_synthesis": pixels * rows * blocks * work.basis,
+        f"{work.member}_use": pixels * rows * taps * work.channels,
+        f"{work.member}_row": pixels * rows,
+        f"{work.member}_pixel": pixels * (work.basis + work.channels),
+    }
+
+
+def direct_time(work: Work, costs: dict[str, float]) -> float:
+    """Nanoseconds of one thread, by the model."""
+    return sum(value * costs[name] for name, value in direct_features(work).items())

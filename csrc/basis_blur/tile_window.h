@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// One tile: its working memory, and what is copied into and out of it. Included by tiles.cpp alone,
+// once per instruction set.
+#pragma once
+
+#include <cstring>
+#include <type_traits>
+
+#include "basis_blur/tiles.h"
+#include "tile_fft/lengths.h"
+
+namespace blurops {
+namespace {
+
+int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+template <typename A>
+TileTransform<A> transform_of(const TilePlan& plan) {
+  return {length_of<A>(plan.problem.tiling.height), length_of<A>(plan.problem.tiling.width)};
+}
+
+// A tile's blurred pixels, and the rest of what they are made of.
+struct Tile {
+  int64_t n, y, x;             // first blurred pixel
+  int64_t rows, columns;       // blurred pixels, fewer at the last border
+  Tile(const TilePlan& plan, int64_t sample, int64_t tile)
+      : n(sample),
+        y(tile / plan.tiles_across * plan.rows),
+        x(tile % plan.tiles_across * plan.columns),
+        rows(smaller(plan.rows, plan.problem.out_height - y)),
+        columns(smaller(plan.columns, plan.problem.out_width - x)) {}
+};
+
+// The working memory of one thread, carved from one block. Planes of pixels have rows of `stride`.
+template <typename A>
+struct TileScratch {
+  TileTransform<A> transform;
+  int64_t spectrum;  // elements of one
+  int64_t stride;    // of a row of blurred pixels, whole vectors
+  int64_t plane;     // tile height x stride: the rows beyond the tile's pixels stay zero
+  int64_t sums_count;
+
+  A* half;     // between the two passes of a transform
+  A* work;     // two columns of pairs
+  A* window;   // (2, height, width) of one tile
+  A* spectra;  // (channel group, parts, spectrum): of the image, or the adjoint's sums
+  A* mixing;   // (2, plane)
+  A* pixels;   // (channel group, plane): y, or grad
+  A* sums;     // (sums_count, plane): blurred channels, or gradients of mixing
+  A* products; // (pair group, parts, spectrum): the kernel gradient's sums
+
+  TileScratch(const TilePlan& plan, void* memory)
+      : transform(transform_of<A>(plan)), memory_(static_cast<char*>(memory)) {
+    constexpr int64_t kLanes = Simd<A>::kLanes;
+    const int64_t group = plan.channel_group;
+    spectrum = transform.elements();
+    stride = (plan.columns + kLanes - 1) / kLanes * kLanes;
+    plane = transform.y.size * stride;
+    sums_count = group > plan.problem.basis + 1 ? group : plan.problem.basis + 1;
+    half = take(spectrum);
+    work = take(work_elements(transform));
+    window = take(spectrum);
+    spectra = take(group * plan.parts * spectrum);
+    mixing = take(2 * plane);
+    pixels = take(group * plane);
+    sums = take(plan.keeps_all_bases ? sums_count * plane : (group > 2 ? group : 2) * plane);
+    products = take(plan.pair_group * plan.parts * spectrum);
+  }
+
+  size_t bytes() const { return size_; }
+
+ private:
+  char* memory_;
+  size_t size_ = 0;
+
+  A* take(int64_t elements) {
+    const size_t begin = size_;
+    size_ += (elements * sizeof(A) + 63) / 64 * 64;
+    return memory_ ? reinterpret_cast<A*>(memory_ + begin) : nullptr;
+  }
+};
+
+template <typename A>
+void clear(A* values, int64_t count) {
+  std::memset(values, 0, count * sizeof(A));
+}
+
+template <typename A, typename T>
+BLUROPS_INLINE typename Simd<A>::Vec load_vector(const T* from) {
+  if constexpr (std::is_same_v<A, T>) {
+    return Simd<A>::read(from);
+  } else {
+    alignas(kVectorBytes) A values[Simd<A>::kLanes];
+    for (int i = 0; i < Simd<A>::kLanes; ++i) values[i] = load(from[i]);
+    return Simd<A>::read(values);
+  }
+}
+
+// The part of the extended image that one part of the kernels sees from a tile, (height, width);
+// zero beyond it.
+template <typename T, typename A>
+void load_window(const TilePlan& plan, const Tile& tile, const T* image, int64_t part,
+                 const TileTransform<A>& t, A* window) {
+  const int64_t width = plan.problem.width;
+  const int64_t parts_across = plan.problem.tiling.parts_across;
+  const int64_t top = tile.y + part / parts_across * plan.part_height;
+  const int64_t left = tile.x + part % parts_across * plan.part_width;
+  const int64_t rows = smaller(tile.rows + plan.part_height - 1, plan.extended_rows - top);
+  const int64_t columns = smaller(tile.columns + plan.part_width - 1, plan.extended_columns - left);
+  const int64_t* map = plan.column_map + left;
+  // The maps are monotonous inside the image, so its two ends tell whether a stretch is plain.
+  const bool plain = columns > 0 && map[0] >= 0 && map[columns - 1] - map[0] == columns - 1;
+  for (int64_t u = 0; u < t.y.size; ++u) {
+    A* to = window + u * t.x.size;
+    const int64_t row = u < rows ? plan.row_map[top + u] : -1;
+    int64_t end = 0;
+    if (row >= 0) {
+      const T* from = image + row * width;
+      end = columns > 0 ? columns : 0;
+      if (plain) {
+        from += map[0];
+        for (int64_t v = 0; v < end; ++v) to[v] = load(from[v]);
+      } else {
+        for (int64_t v = 0; v < end; ++v) to[v] = map[v] < 0 ? A(0) : A(load(from[map[v]]));
+      }
+    }
+    clear(to + end, t.x.size - end);
+  }
+}
+
+// One plane of blurred size, at a tile. Whole vectors: zero beyond the tile's columns and, up to
+// `height`, its rows. Returns whether anything is not zero.
+template <typename T, typename A>
+bool load_plane(const TilePlan& plan, const Tile& tile, const T* from, int64_t stride,
+                int64_t height, A* to) {
+  using V = Simd<A>;
+  using Bits = typename Index<A>::Vec;
+  const int64_t width = plan.problem.out_width;
+  const int64_t whole = tile.columns / V::kLanes * V::kLanes;
+  from += tile.y * width + tile.x;
+  Bits seen = {};
+  for (int64_t y = 0; y < tile.rows; ++y, from += width, to += stride) {
+    for (int64_t x = 0; x < whole; x += V::kLanes) {
+      const auto value = load_vector<A>(from + x);
+      V::write(to + x, value);
+      seen |= reinterpret_cast<Bits>(value);
+    }
+    for (int64_t x = whole; x < stride; x += V::kLanes) {
+      alignas(kVectorBytes) A rest[V::kLanes] = {};
+      for (int64_t i = 0; x + i < tile.columns; ++i) rest[i] = load(from[x + i]);
+      V::write(to + x, V::read(rest));
+      seen |= reinterpret_cast<Bits>(V::read(rest));
+    }
+  }
+  clear(to, (height - tile.rows) * stride);
+  // Twice the bits drop the sign of a zero.
+  bool any = false;
+  for (int i = 0; i < V::kLanes; ++i) any |= seen[i] + seen[i] != 0;
+  return any;
+}
+
+template <typename T>
+const T* plane_of(const void* tensor, int64_t n, int64_t index, int64_t count, int64_t size) {
+  return static_cast<const T*>(tensor) + (n * count + index) * size;
+}
+
+// The mixing coefficients of a pair of bases at a tile. Returns whether any is not zero.
+template <typename T, typename A>
+bool load_mixing(const TilePlan& plan, const Tile& tile, int64_t pair, int64_t height,
+                 TileScratch<A>& s) {
+  const Problem& p = plan.problem;
+  const int64_t n = p.mixing_batched ? tile.n : 0, size = p.out_height * p.out_width;
+  bool any = false;
+  for (int64_t i = 0; i < 2; ++i) {
+    A* to = s.mixing + i * s.plane;
+    const int64_t b = 2 * pair + i;
+    if (b < p.basis) {
+      const T* from = plane_of<T>(plan.mixing, n, b, p.basis, size);
+      any |= load_plane(plan, tile, from, s.stride, height, to);
+    } else {
+      clear(to, height * s.stride);
+    }
+  }
+  return any;
+}
+
+// Fetches the mixing coefficients of a pair a few lines at a time, while the pair before it is
+// computed: their short rows, far apart in memory, would otherwise be waited for.
+template <typename T>
+class Prefetch {
+ public:
+  Prefetch() = default;
+
+  // In `steps` calls of step().
+  Prefetch(const TilePlan& plan, const Tile& tile, int64_t pair, int64_t steps)
+      : rows_(tile.rows),
+        planes_(smaller(2, plan.problem.basis - 2 * pair)),
+        bytes_(tile.columns * int64_t{sizeof(T)}),
+        stride_(plan.problem.out_width * int64_t{sizeof(T)}) {
+    const Problem& p = plan.problem;
+    plane_ = p.out_height * stride_;
+    from_ = reinterpret_cast<const char*>(
+        plane_of<T>(plan.mixing, p.mixing_batched ? tile.n : 0, 2 * pair, p.basis,
+                    p.out_height * p.out_width) +
+        tile.y * p.out_width + tile.x);
+    each_ = (planes_ * rows_ + steps - 1) / steps;
+  }
+
+  void step() {
+    const int64_t end = smaller(done_ + each_, planes_ * rows_);
+    for (; done_ < end; ++done_) {
+      const char* row = from_ + done_ / rows_ * plane_ + done_ % rows_ * stride_;
+      for (int64_t i = 0; i < bytes_; i += 64) __builtin_prefetch(row + i, 0, 2);
+    }
+  }
+
+ private:
+  const char* from_ = nullptr;
+  int64_t rows_ = 1, planes_ = 0, bytes_ = 0, stride_ = 0, plane_ = 0, each_ = 0, done_ = 0;
+};
+
+}  // namespace
+}  // namespace blurops

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The tile method on the CPU: what the launchers (tile_launch.cpp) hand to the tile kernels
+// (tiles.cpp), which are compiled once per instruction set.
+//
+// Overlap-save: a tile of the blurred image, rows x columns, needs a window of the extended image as
+// large as one transform. Two bases a, b share a transform: with F = conj(K_a) + i conj(K_b) the
+// inverse of X F holds the response to k_a in its real part and to k_b in its imaginary part, because
+// image and kernels are real. The adjoint runs it backwards: P, the spectrum of (m_a + i m_b) y, times
+// conj(F), summed over the pairs, has H^T y as the real part of its inverse. For the kernels' gradient
+// conj(P) X, summed over channels and tiles, inverts to g_a - i g_b.
+//
+// Kernels that no tile can hold are cut into parts, each with its own window; their products are
+// summed as spectra, so that no inverse is added.
+#pragma once
+
+#include <cstddef>
+
+#include "basis_blur/basis_blur.h"
+
+namespace blurops {
+
+// One call, ready to run.
+struct TilePlan {
+  Problem problem;
+  const void* first;   // image, or grad for the gradients
+  const void* image;   // sharp image of the gradients
+  const void* mixing;  // storage type; unused by grad_mixing
+  const void* kernels;
+  void* out;
+  const Epilogue* epilogue;  // of the forward, or null
+
+  const int64_t* row_map;                 // (extended_rows): source row of an extended row, or -1
+  const int64_t* column_map;              // (extended_columns)
+  int64_t extended_rows, extended_columns;  // out + K - 1
+
+  int64_t part_height, part_width;  // taps of one part of the kernels
+  int64_t parts;
+  int64_t rows, columns;  // blurred pixels of a tile
+  int64_t tiles_down, tiles_across;
+
+  int64_t pairs;   // of bases
+  void* spectra;   // compute type, (samples of kernels, pairs, parts, one spectrum)
+  int64_t channel_group;  // channels whose spectra are held at a time
+  bool keeps_all_bases;   // grad_mixing: sums outlive a pair, because channels or samples come in groups
+
+  // Adjoint: what is added to, (N, C, height, width) of the compute type.
+  void* target;
+
+  // Kernel gradient: fixed chunks of tiles, each with its own partial sums in double,
+  // (chunks, N or 1, B, Kh, Kw); `pair_group` pairs are summed at a time.
+  int64_t chunks, pair_group;
+  double* partial;
+};
+
+using TileUnit = void (*)(const TilePlan& plan, int64_t unit, void* scratch);
+
+struct TileKernels {
+  // Bytes of scratch that one thread needs for any member.
+  size_t (*scratch_bytes)(const TilePlan& plan);
+  int64_t (*spectrum_bytes)(const TilePlan& plan);
+  // By dtype code. A unit is: spectra (sample, pair, part); blur and adjoint (n, ty, tx);
+  // grad_mixing (n or 0, ty, tx); grad_kernels (n or 0, group, chunk).
+  TileUnit spectra[kDTypeCount];
+  TileUnit blur[kDTypeCount];
+  TileUnit adjoint[kDTypeCount];
+  TileUnit grad_kernels[kDTypeCount];
+  TileUnit grad_mixing[kDTypeCount];
+};
+
+#define BLUROPS_DECLARE_ISA(isa) const TileKernels& tile_kernels_##isa();
+BLUROPS_DECLARE_ISA(baseline)
+BLUROPS_DECLARE_ISA(avx2)
+BLUROPS_DECLARE_ISA(avx512)
+#undef BLUROPS_DECLARE_ISA
+
+}  // namespace blurops
