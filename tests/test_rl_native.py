@@ -206,6 +206,16 @@ def test_a_graph_of_the_gradient_goes_through_the_formula():
 LARGE = Shape(2, 3, 301, 203, 2, 3, 3, mixing_shared=False)
 
 
+@each_method
+def test_many_tiles_equal_the_exact_formula(method):
+    tensors = sample(LARGE, "reflect", torch.float32)
+    keywords = {"saturation": SENSORS["two sets"], "tv": 0.1, "boundary": "reflect"}
+    result = call(native_step, tensors, True, True, **keywords, method=method)
+    exact = [t.double() for t in tensors]
+    truth = call(blurops.rl_step, exact, True, True, **keywords, **REFERENCE)
+    assert_near(result, truth, tolerance(tensors, True, True, **keywords))
+
+
 @pytest.mark.parametrize("name", ["linear", "two sets"])
 @each_method
 def test_repeats_bit_for_bit_on_any_thread_count(name, method, threads):
