@@ -36,7 +36,7 @@ def restore(share: float, size: int) -> Outcome:
     """All scenes with one share."""
     found = {}
     saturation = blurops.Saturation(dilate=share < 1)
-    with patch.object(formula, "_LOST_SHARE", share):
+    with patch.object(formula, "LOST_SHARE", share):
         for seed, name in enumerate(tqdm(SCENES, desc=f"share {share:g}")):
             observed, blur, truth = observation(name, seed, size, sigma=0.002)
             image = blurops.richardson_lucy(

@@ -66,13 +66,29 @@ def warn_if_missing() -> None:
         )
 
 
-def call(launcher: str, *args: Any) -> None:
-    """Call a launcher of the native module: tensors go as addresses, everything else as it is.
+def call(launcher: str, *args: Any) -> Any:
+    """Call a launcher of the native module: tensors go as addresses, ``None`` as no address.
 
     The caller has made every tensor contiguous and keeps them alive.
     """
-    raw = (a.data_ptr() if isinstance(a, Tensor) else a for a in args)
-    getattr(_C, launcher)(*raw, 1 if _forked else torch.get_num_threads())
+    return getattr(_C, launcher)(*map(_raw, args), 1 if _forked else torch.get_num_threads())
+
+
+def fill(struct: str | Any, **fields: Any) -> Any:
+    """A struct of the native module, made when named, with fields set as :func:`call` passes them.
+
+    The caller keeps the tensors alive.
+    """
+    filled = getattr(_C, struct)() if isinstance(struct, str) else struct
+    for name, value in fields.items():
+        setattr(filled, name, _raw(value))
+    return filled
+
+
+def _raw(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.data_ptr()
+    return 0 if value is None else value
 
 
 def cuda_reason() -> str | None:

@@ -32,6 +32,7 @@ class Declaration:
     shape: Callable[..., Sequence[int]]
     package: str
     backends: tuple[str, ...]
+    names_backend: bool = False
     positional_defaults: tuple[Any, ...] = ()
     option_defaults: Mapping[str, Any] = field(default_factory=dict)
 
@@ -57,6 +58,7 @@ def declare(
     backends: tuple[str, ...],
     backward: Callable[..., tuple] | None = None,
     autocast: torch.dtype | None = None,
+    names_backend: bool = False,
 ) -> Callable[..., Tensor]:
     """Register one op and return it.
 
@@ -72,6 +74,8 @@ def declare(
             ``i`` is wanted.
         autocast: the dtype that inputs are cast to under autocast; ``None`` promotes them to their
             widest.
+        names_backend: the functions of the backends take the ``backend`` that was asked for,
+            because they call other ops.
     """
     name = schema[: schema.index("(")]
     LIBRARY.define(schema)
@@ -83,6 +87,7 @@ def declare(
         shape=shape,
         package=package,
         backends=backends,
+        names_backend=names_backend,
         positional_defaults=tuple(a.default_value for a in positional),
         option_defaults={a.name: a.default_value for a in keyword},
     )
@@ -103,26 +108,12 @@ def declare(
     return getattr(torch.ops.blurops, name)
 
 
-def declare_composite(
-    schema: str, *, compute: Callable[..., Tensor], autocast: torch.dtype | None = None
-) -> Callable[..., Tensor]:
-    """Register an op that is composed of other differentiable ops.
-
-    Its gradients of every order, its fake and its compiled form follow from the parts. A fused
-    implementation can take its place later under the same schema.
-    """
-    name = schema[: schema.index("(")]
-    LIBRARY.define(schema)
-    LIBRARY.impl(name, compute, "CompositeImplicitAutograd")
-    _register_autocast(name, autocast)
-    return getattr(torch.ops.blurops, name)
-
-
 def _run(declared: Declaration, args: tuple, options: dict) -> Tensor:
     declared.shape(*args, **options)
     find = _first_able if options.get("backend") is None else _asked_for
     module = find(declared, args, options)
-    options.pop("backend", None)
+    if not declared.names_backend:
+        options.pop("backend", None)
     return getattr(module, declared.name)(*args, **options)
 
 

@@ -5,9 +5,11 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <type_traits>
 
 #include "basis_blur/basis_blur.h"
 #include "common/isa.h"
+#include "rl_step/rl_step.h"
 #if defined(BLUROPS_CUDA)
 #include "common/cuda_device.h"
 #endif
@@ -15,12 +17,6 @@
 namespace py = pybind11;
 
 namespace {
-
-using Launcher = void (*)(const blurops::Problem&, const void*, const void*, const void*, void*,
-                          int);
-
-const void* input(uintptr_t address) { return reinterpret_cast<const void*>(address); }
-void* output(uintptr_t address) { return reinterpret_cast<void*>(address); }
 
 // The numbers of Problem from `count` on, in its order, then those of Tiling.
 using Sizes = std::array<int64_t, 17>;
@@ -44,27 +40,120 @@ blurops::Problem problem_of(int dtype, int boundary, const Sizes& s) {
           {s[13], s[14], s[15], s[16]}};
 }
 
-void define_family(py::module_& module, const char* name, Launcher launcher) {
-  module.def(name, [launcher](int dtype, int boundary, const Sizes& sizes, uintptr_t first,
-                              uintptr_t second, uintptr_t third, uintptr_t out, int threads) {
-    const blurops::Problem problem = problem_of(dtype, boundary, sizes);
+// How an argument of a launcher comes from Python: addresses as integers.
+template <typename T>
+struct FromPython {
+  using type = T;
+  static T convert(type value) { return value; }
+};
+template <typename T>
+struct FromPython<T*> {
+  using type = uintptr_t;
+  static T* convert(type address) { return reinterpret_cast<T*>(address); }
+};
+template <>
+struct FromPython<const blurops::RlStep&> {
+  using type = const blurops::RlStep&;
+  static const blurops::RlStep& convert(type step) { return step; }
+};
+
+template <typename Result, typename... Args>
+void define(py::module_& module, const char* name, Result (*launcher)(Args...)) {
+  module.def(name, [launcher](typename FromPython<Args>::type... args) {
     py::gil_scoped_release release;
-    launcher(problem, input(first), input(second), input(third), output(out), threads);
+    return launcher(FromPython<Args>::convert(args)...);
   });
 }
 
-void blur(const blurops::Problem& problem, const void* image, const void* kernels,
-          const void* mixing, void* out, int threads) {
+// A launcher that takes a Problem, which comes as its numbers.
+template <typename... Args>
+void define(py::module_& module, const char* name,
+            void (*launcher)(const blurops::Problem&, Args...)) {
+  module.def(name, [launcher](int dtype, int boundary, const Sizes& sizes,
+                              typename FromPython<Args>::type... args) {
+    const blurops::Problem problem = problem_of(dtype, boundary, sizes);
+    py::gil_scoped_release release;
+    launcher(problem, FromPython<Args>::convert(args)...);
+  });
+}
+
+void basis_blur(const blurops::Problem& problem, const void* image, const void* kernels,
+                const void* mixing, void* out, int threads) {
   blurops::basis_blur_cpu(problem, image, kernels, mixing, out, threads);
+}
+
+template <typename Struct, typename T>
+void field(py::class_<Struct>& type, const char* name, T Struct::* member) {
+  if constexpr (std::is_pointer_v<T>) {
+    type.def_property(name, nullptr, [member](Struct& self, uintptr_t address) {
+      self.*member = reinterpret_cast<T>(address);
+    });
+  } else if constexpr (std::is_enum_v<T>) {
+    type.def_property(name, nullptr,
+                      [member](Struct& self, int code) { self.*member = static_cast<T>(code); });
+  } else {
+    type.def_readwrite(name, member);
+  }
+}
+
+void define_rl_step(py::module_& module) {
+  using blurops::RlStep;
+  py::class_<RlStep> step(module, "RlStep");
+  step.def(py::init([] { return RlStep{}; }));
+#define BLUROPS_FIELD(name) field(step, #name, &RlStep::name)
+  BLUROPS_FIELD(dtype);
+  BLUROPS_FIELD(count);
+  BLUROPS_FIELD(channels);
+  BLUROPS_FIELD(height);
+  BLUROPS_FIELD(width);
+  BLUROPS_FIELD(out_height);
+  BLUROPS_FIELD(out_width);
+  BLUROPS_FIELD(saturated);
+  BLUROPS_FIELD(a);
+  BLUROPS_FIELD(level);
+  BLUROPS_FIELD(eps);
+  BLUROPS_FIELD(tv);
+  BLUROPS_FIELD(smallest_sum);
+  BLUROPS_FIELD(lost_share);
+  BLUROPS_FIELD(sums_stride);
+  BLUROPS_FIELD(mask_stride);
+  BLUROPS_FIELD(mask_channel_stride);
+  BLUROPS_FIELD(estimate);
+  BLUROPS_FIELD(observed);
+  BLUROPS_FIELD(column_sums);
+  BLUROPS_FIELD(mask);
+  BLUROPS_FIELD(lost);
+  BLUROPS_FIELD(clean);
+  BLUROPS_FIELD(blurred);
+  BLUROPS_FIELD(ratios);
+  BLUROPS_FIELD(corrections);
+  BLUROPS_FIELD(grad);
+  BLUROPS_FIELD(grad_corrections);
+  BLUROPS_FIELD(grad_estimate);
+  BLUROPS_FIELD(grad_sums);
+  BLUROPS_FIELD(grad_divergence);
+  BLUROPS_FIELD(grad_ratios);
+  BLUROPS_FIELD(grad_blurred);
+  BLUROPS_FIELD(grad_observed);
+  BLUROPS_FIELD(grad_mask);
+#undef BLUROPS_FIELD
+  define(module, "rl_lost_cpu", blurops::rl_lost_cpu);
+  define(module, "rl_clean_cpu", blurops::rl_clean_cpu);
+  define(module, "rl_ratios_cpu", blurops::rl_ratios_cpu);
+  define(module, "rl_ratios_of_cpu", blurops::rl_ratios_of_cpu);
+  define(module, "rl_update_cpu", blurops::rl_update_cpu);
+  define(module, "rl_grad_update_cpu", blurops::rl_grad_update_cpu);
+  define(module, "rl_grad_ratios_cpu", blurops::rl_grad_ratios_cpu);
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
-  define_family(module, "basis_blur_cpu", blur);
-  define_family(module, "basis_blur_adjoint_cpu", blurops::basis_blur_adjoint_cpu);
-  define_family(module, "basis_blur_grad_kernels_cpu", blurops::basis_blur_grad_kernels_cpu);
-  define_family(module, "basis_blur_grad_mixing_cpu", blurops::basis_blur_grad_mixing_cpu);
+  define(module, "basis_blur_cpu", basis_blur);
+  define(module, "basis_blur_adjoint_cpu", blurops::basis_blur_adjoint_cpu);
+  define(module, "basis_blur_grad_kernels_cpu", blurops::basis_blur_grad_kernels_cpu);
+  define(module, "basis_blur_grad_mixing_cpu", blurops::basis_blur_grad_mixing_cpu);
+  define_rl_step(module);
 
   module.def("tile_lengths", &blurops::tile_lengths);
 

@@ -22,7 +22,7 @@ from proof.tree import ROOT, ProofError, Tree, tail
 FLAGS = (
     "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 )
-TESTS = ("tests/test_basis_blur.py", "tests/test_contract.py")
+TESTS = ("tests/test_basis_blur.py", "tests/test_contract.py", "tests/test_rl_native.py")
 # What never enters the native module shows nothing here; gradient checks enter it a thousand times
 # with the same sizes.
 KEYWORD = "native and not gradients"

@@ -5,6 +5,8 @@ import pytest
 import torch
 
 from blurops import _native
+from tests.backends import PATHS
+from tests.rl_problems import on
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -24,6 +26,12 @@ def native():
     chosen = module.isa()
     yield module
     module.force_isa(chosen)
+
+
+@pytest.fixture(params=PATHS)
+def rl_step(request):
+    """``blurops.rl_step`` on each path."""
+    return on(request.param)
 
 
 @pytest.fixture

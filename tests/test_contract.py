@@ -183,6 +183,18 @@ def test_compiles_whole_with_dynamic_shapes(case, boundary):
 
 
 @each_case
+@each_path
+def test_compiled_and_eager_values_are_the_same(case, path):
+    """A compiled program resolves no lazy conjugation: the spectra must not rely on it."""
+    public = getattr(blurops, case.name)
+    args, keywords = case.sample(TINY, "reflect", torch.float64, 3)
+    keywords |= options(path)
+    torch.compiler.reset()
+    compiled = torch.compile(lambda *a: public(*a, **keywords), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(*args), public(*args, **keywords))
+
+
+@each_case
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=lambda d: str(d)[6:])
 def test_native_results_repeat_bit_for_bit_on_any_thread_count(case, dtype, native, threads):
     # Large enough to be shared out among five threads.

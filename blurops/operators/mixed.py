@@ -15,6 +15,7 @@ from blurops.operators.operator import Operator
 from blurops.ops.basis_blur.op import basis_blur, basis_blur_adjoint
 from blurops.ops.basis_blur.shapes import blurred_size, sharp_size
 from blurops.ops.rl_step import Saturation, rl_step
+from blurops.ops.rl_step.op import from_blurred
 
 
 class _MixedBlur(Operator):
@@ -83,13 +84,14 @@ class _MixedBlur(Operator):
         saturation: Saturation | None = None,
         tv: float = 0.0,
         eps: float = 1e-6,
+        blurred: Tensor | None = None,
     ) -> Tensor:
-        """One update by :func:`blurops.rl_step`."""
-        return rl_step(
-            estimate, observed, self.kernels, self.mixing_for(observed.shape[-2:]),
-            column_sums=column_sums, mask=mask, saturation=saturation, tv=tv, eps=eps,
-            **self._options,
-        )  # fmt: skip
+        """One update by :func:`blurops.rl_step`, without its blur where ``blurred`` is known."""
+        tensors = (estimate, observed, self.kernels, self.mixing_for(observed.shape[-2:]))
+        options = {"saturation": saturation, "tv": tv, "eps": eps, **self._options}
+        if blurred is not None:
+            return from_blurred(blurred, *tensors, column_sums, mask, **options)
+        return rl_step(*tensors, column_sums=column_sums, mask=mask, **options)
 
     def column_sums(self, like: Tensor) -> Tensor:
         """``H^T 1`` for blurred images of the (H, W), dtype and device of ``like``.

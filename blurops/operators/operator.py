@@ -72,11 +72,16 @@ class Operator(ABC):
         saturation: Saturation | None = None,
         tv: float = 0.0,
         eps: float = 1e-6,
+        blurred: Tensor | None = None,
     ) -> Tensor:
-        """One Richardson-Lucy update with this blur; arguments as :func:`blurops.rl_step`."""
+        """One Richardson-Lucy update with this blur; arguments as :func:`blurops.rl_step`.
+
+        ``blurred`` is ``forward(estimate)``, when it is known.
+        """
+        blurred = self.forward(estimate) if blurred is None else blurred
         sums = self.column_sums(observed) if column_sums is None else column_sums
         return formula.update(
-            estimate, observed, self.forward(estimate), self.forward, self.adjoint, sums,
+            estimate, observed, blurred, self.forward, self.adjoint, sums,
             mask=mask, saturation=saturation, tv=tv, eps=eps,
         )  # fmt: skip
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from blurops import _check
 from blurops.operators import BasisBlur, Operator
 from blurops.operators.operator import check_operator
-from blurops.ops.rl_step import Saturation
+from blurops.ops.rl_step import Saturation, buffers
 from blurops.ops.rl_step.op import TV_LIMIT, check_numbers
 from blurops.solvers.authors import SOBEL8_TV_LIMIT
 from blurops.solvers.settings import Settings, resolve
@@ -174,7 +174,8 @@ def _run(
     blurred = iteration.blur(state) if tracked else None
     losses = [iteration.loss(blurred)] if tracked else []
     done = 0
-    with tqdm(total=settings.iterations, disable=not progress, desc="Richardson-Lucy") as bar:
+    bar = tqdm(total=settings.iterations, disable=not progress, desc="Richardson-Lucy")
+    with bar, buffers.kept():
         while done < settings.iterations:
             state = iteration.step(state, blurred)
             done += 1

@@ -91,8 +91,8 @@ class Iteration:
 
     def step(self, state: Tensor, blurred: Tensor | None = None) -> Tensor:
         """The next estimate; ``blurred`` is :meth:`blur` of this one, when it is known."""
-        step = self._step_values if self._in_values else self._step_light
-        return self._limit(step(state, blurred))
+        updated = (self._step_values if self._in_values else self._step_light)(state, blurred)
+        return self._limit(updated, in_place=not updated.requires_grad)
 
     def loss(self, blurred: Tensor) -> float:
         """Mean squared difference to the observation, in image values, weighted by the mask."""
@@ -111,16 +111,19 @@ class Iteration:
     def _to_light(self, state: Tensor) -> Tensor:
         return power(state, self._gamma) if self._in_values else state
 
-    def _limit(self, state: Tensor) -> Tensor:
-        return state.clamp(max=LARGEST ** (1 / self._gamma) if self._in_values else LARGEST)
+    def _limit(self, state: Tensor, in_place: bool = False) -> Tensor:
+        largest = LARGEST ** (1 / self._gamma) if self._in_values else LARGEST
+        return state.clamp_(max=largest) if in_place else state.clamp(max=largest)
 
     def _step_light(self, light: Tensor, blurred: Tensor | None) -> Tensor:
         options = {
             "mask": self._trust, "saturation": self._saturation,
             "tv": self._settings.tv, "eps": self._eps,
         }  # fmt: skip
-        if blurred is None and self._settings.adjoint == "exact":
-            return self._operator.rl_step(light, self._light, column_sums=self._sums, **options)
+        if self._settings.adjoint == "exact":
+            return self._operator.rl_step(
+                light, self._light, column_sums=self._sums, blurred=blurred, **options
+            )
         blurred = self._operator.forward(light) if blurred is None else blurred
         return formula.update(
             light, self._light, blurred, self._operator.forward, self._transpose, self._sums,

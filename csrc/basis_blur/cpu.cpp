@@ -142,6 +142,7 @@ void basis_blur_cpu(const Problem& problem, const void* image, const void* kerne
   launch.plan.first = image;
   launch.plan.mixing = mixing;
   launch.plan.out = out;
+  launch.plan.epilogue = epilogue;
   launch.pack(kernels, true);
   launch.run(launch.kernels.blur[code(problem)], problem.count * problem.out_height, threads);
 }

@@ -23,7 +23,9 @@ void blur_row(const DirectPlan& plan, int64_t unit, void* memory) {
   Scratch<A> scratch(p, memory);
   const int64_t n = unit / p.out_height, y = unit % p.out_height;
   const T* image = sample_of<T>(plan.first, n, p.channels, p.height, p.width);
-  T* out = static_cast<T*>(plan.out) + (n * p.channels * p.out_height + y) * p.out_width;
+  T* out = plan.epilogue
+               ? nullptr
+               : static_cast<T*>(plan.out) + (n * p.channels * p.out_height + y) * p.out_width;
   A* taps = scratch.taps + kPad<A>;
   for (int64_t x0 = 0; x0 < p.out_width; x0 += kStrip<A>) {
     load_strip(mixing_row<T>(plan, n, y), p.basis, p.out_height * p.out_width, x0, p.out_width,
@@ -56,8 +58,13 @@ void blur_row(const DirectPlan& plan, int64_t unit, void* memory) {
     }
     const int64_t inside = smaller(kStrip<A>, p.out_width - x0);
     for (int64_t c = 0; c < p.channels; ++c) {
+      const A* sums = scratch.sums + c * kStrip<A>;
+      if (plan.epilogue) {
+        plan.epilogue->row(plan.epilogue->context, n, c, y, x0, inside, sums);
+        continue;
+      }
       T* to = out + c * p.out_height * p.out_width + x0;
-      for (int64_t i = 0; i < inside; ++i) store(scratch.sums[c * kStrip<A> + i], to + i);
+      for (int64_t i = 0; i < inside; ++i) store(sums[i], to + i);
     }
   }
 }

@@ -19,6 +19,7 @@ struct DirectPlan {
   const void* packed_kernels;  // compute type, see pack() in cpu.cpp; unused by grad_kernels
   int64_t packed_stride;       // elements of one (sample, kernel row)
   void* out;
+  const Epilogue* epilogue;  // of the blur, or null
 
   const int64_t* row_map;     // (out_height + Kh - 1): source row of an extended row, or -1
   const int64_t* column_map;  // (out_width + Kw - 1)

@@ -6,7 +6,9 @@ from proof.engine import Mutant, Selection
 # Compiling is slow, and refused arguments never reach the arithmetic.
 _VALUES = "not compiles and not opcheck and not bad"
 RESPONSE = Selection(("tests/test_saturate.py",), _VALUES)
-STEP = Selection(("tests/test_rl_step.py",), _VALUES)
+STEP = Selection(
+    ("tests/test_rl_step.py", "tests/test_rl_limits.py"), f"{_VALUES} and not derivatives"
+)
 OPERATORS = Selection(("tests/test_operators.py",), _VALUES)
 
 SOLVER = Selection(("tests/test_presets.py", "tests/test_richardson_lucy.py"), _VALUES)
@@ -20,7 +22,7 @@ _UPDATE = "blurops/solvers/update.py"
 _AUTHORS = "blurops/solvers/authors.py"
 _SETTINGS = "blurops/solvers/settings.py"
 
-MUTANTS = (
+FORMULA = (
     Mutant(
         "saturate: the ceiling is not subtracted",
         _SATURATE,
@@ -101,8 +103,8 @@ MUTANTS = (
     Mutant(
         "rl_step: the damaged pixels are those that are not",
         _FORMULA,
-        "(blur(1 - reliable) <= _LOST_SHARE)",
-        "(blur(1 - reliable) > _LOST_SHARE)",
+        "(blur(1 - reliable) <= LOST_SHARE)",
+        "(blur(1 - reliable) > LOST_SHARE)",
         STEP,
     ),
     Mutant(
@@ -112,6 +114,9 @@ MUTANTS = (
         "return response, weight",
         STEP,
     ),
+)
+
+SOLVE = (
     Mutant(
         "operators: kept column sums outlive a change of the kernels",
         _MIXED,
@@ -199,7 +204,7 @@ MUTANTS = (
     Mutant(
         "solver: light may run away",
         _UPDATE,
-        "return state.clamp(max=LARGEST ** (1 / self._gamma) if self._in_values else LARGEST)",
+        "return state.clamp_(max=largest) if in_place else state.clamp(max=largest)",
         "return state",
         SOLVER,
     ),
@@ -218,3 +223,5 @@ MUTANTS = (
         SOLVER,
     ),
 )
+
+MUTANTS = FORMULA + SOLVE

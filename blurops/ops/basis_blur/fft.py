@@ -4,7 +4,8 @@
 The image is transformed once; kernels and their responses pass through in chunks of :data:`_CHUNK`
 bases, so that no more than a few B-slices exist at a time. A valid correlation needs no zero
 padding beyond the extended image: position ``p + d`` never leaves it, so what the circular
-transform wraps around is cropped away.
+transform wraps around is cropped away. Spectra are conjugated at once: the lazy form is never
+resolved inside an op that a compiled program calls.
 """
 
 from collections.abc import Iterator, Sequence
@@ -44,7 +45,7 @@ def blur(padded: Tensor, kernels: Tensor, mixing: Tensor) -> Tensor:
     spectrum = rfft2(padded, lengths).unsqueeze(1)  # (N, 1, C, ., .)
     out = padded.new_zeros(*padded.shape[:2], height, width)
     for part in _chunks(kernels.shape[1]):
-        factor = rfft2(kernels[:, part], lengths).conj().unsqueeze(2)
+        factor = rfft2(kernels[:, part], lengths).conj_physical().unsqueeze(2)
         response = irfft2(spectrum * factor, lengths)[..., :height, :width]
         out += (mixing[:, part].unsqueeze(2) * response).sum(1)
     return out
@@ -71,7 +72,7 @@ def grad_kernels(
     parts = []
     for part in _chunks(mixing.shape[1]):
         weighted = rfft2(mixing[:, part].unsqueeze(2) * grad.unsqueeze(1), lengths)
-        product = (spectrum * weighted.conj()).sum(2)
+        product = (spectrum * weighted.conj_physical()).sum(2)
         if shared:
             product = product.sum(0, keepdim=True)
         parts.append(irfft2(product, lengths)[..., : kernel_size[0], : kernel_size[1]])
@@ -84,7 +85,7 @@ def grad_mixing(grad: Tensor, padded: Tensor, kernels: Tensor, shared: bool) -> 
     spectrum = rfft2(padded, lengths).unsqueeze(1)
     parts = []
     for part in _chunks(kernels.shape[1]):
-        factor = rfft2(kernels[:, part], lengths).conj().unsqueeze(2)
+        factor = rfft2(kernels[:, part], lengths).conj_physical().unsqueeze(2)
         response = irfft2(spectrum * factor, lengths)[..., :height, :width]
         taps = (grad.unsqueeze(1) * response).sum(2)
         parts.append(taps.sum(0, keepdim=True) if shared else taps)

@@ -2,6 +2,7 @@
 """The compiled family: makes inputs contiguous, allocates the output, launches."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,25 +53,33 @@ def _launch(
     method: str,
 ) -> Tensor:
     """Call a launcher; ``image``, ``kernels`` and ``mixing`` are their shapes."""
-    if out.numel() == 0:
-        return out
+    if out.numel() > 0:
+        problem = _problem(member, out, image, kernels, mixing, anchor, boundary, method)
+        _native.call(f"{member}_cpu", *problem, *(t.contiguous() for t in tensors), out)
+    return out
+
+
+def _problem(
+    member: str,
+    like: Tensor,
+    image: Sequence[int],
+    kernels: Sequence[int],
+    mixing: Sequence[int],
+    anchor: tuple[int, int],
+    boundary: str,
+    method: str,
+) -> tuple[int, int, tuple[int, ...]]:
+    """What a launcher takes for its Problem: the codes of dtype and boundary, and the numbers."""
     count, channels, height, width = image
     batch, basis, *taps = kernels
-    work = Work(member, count, channels, basis, tuple(mixing[-2:]), tuple(taps), _compute_bytes(out))
+    size = tuple(mixing[-2:])
+    work = Work(member, count, channels, basis, size, tuple(taps), _compute_bytes(like))
     # Problem in csrc/basis_blur/basis_blur.h, in its order.
-    sizes = (
-        count, channels, basis, height, width, *mixing[-2:], *taps, *anchor,
+    numbers = (
+        count, channels, basis, height, width, *size, *taps, *anchor,
         int(batch > 1), int(mixing[0] > 1), *tiling.choose(work, method),
     )  # fmt: skip
-    _native.call(
-        f"{member}_cpu",
-        _native.DTYPE_CODES[out.dtype],
-        _native.BOUNDARY_CODES[boundary],
-        sizes,
-        *(t.contiguous() for t in tensors),
-        out,
-    )
-    return out
+    return _native.DTYPE_CODES[like.dtype], _native.BOUNDARY_CODES[boundary], numbers
 
 
 def _compute_bytes(tensor: Tensor) -> int:
@@ -90,13 +99,44 @@ def basis_blur(
     )  # fmt: skip
 
 
+def basis_blur_into(
+    launcher: str,
+    step: Any,
+    image: Tensor,
+    kernels: Tensor,
+    mixing: Tensor,
+    *,
+    boundary: str,
+    method: str,
+    precision: str,
+) -> None:
+    """Blur, and let a launcher's epilogue take the values instead of storing them.
+
+    ``image`` and ``mixing`` are contiguous; ``step`` is the native struct that the epilogue works
+    on, and names the image.
+    """
+    kernels, anchor = _trim(kernels, boundary)
+    problem = _problem(
+        "basis_blur", image, image.shape, kernels.shape, mixing.shape, anchor, boundary, method
+    )
+    _native.call(launcher, *problem, step, kernels.contiguous(), mixing)
+
+
 def basis_blur_adjoint(
-    image: Tensor, kernels: Tensor, mixing: Tensor, *, boundary: str, method: str, precision: str
+    image: Tensor,
+    kernels: Tensor,
+    mixing: Tensor,
+    *,
+    boundary: str,
+    method: str,
+    precision: str,
+    out: Tensor | None = None,
 ) -> Tensor:
-    """See :func:`blurops.basis_blur_adjoint`."""
+    """See :func:`blurops.basis_blur_adjoint`; written to ``out`` where it is given."""
     grown = (kernels.shape[-2] - 1, kernels.shape[-1] - 1) if boundary == "valid" else (0, 0)
     size = (image.shape[-2] + grown[0], image.shape[-1] + grown[1])
-    out = image.new_empty(*image.shape[:2], *size)
+    if out is None:
+        out = image.new_empty(*image.shape[:2], *size)
     kernels, anchor = _trim(kernels, boundary)
     return _launch(
         "basis_blur_adjoint", out, (image, kernels, mixing),

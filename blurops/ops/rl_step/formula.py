@@ -21,7 +21,7 @@ Apply = Callable[[Tensor], Tensor]
 # A blurred pixel with more than this share of its kernel on set S has lost information. Small
 # shares are left in: dropping every touched pixel starves U around each highlight
 # (benchmarks/rl_lost_share.py measures it).
-_LOST_SHARE = 0.25
+LOST_SHARE = 0.25
 
 
 def smallest_column_sum(dtype: torch.dtype) -> float:
@@ -56,7 +56,7 @@ def reliable_set(values: Tensor, saturation: Saturation, count_outside: bool = F
 
 def undamaged(reliable: Tensor, blur: Apply) -> Tensor:
     """``z``: 1 at the blurred pixels whose light comes from the reliable set, 0 at the others."""
-    return (blur(1 - reliable) <= _LOST_SHARE).to(reliable.dtype)
+    return (blur(1 - reliable) <= LOST_SHARE).to(reliable.dtype)
 
 
 def central(image: Tensor, size: Sequence[int]) -> Tensor:
@@ -156,6 +156,7 @@ def compose(
     column_sums: Tensor | None = None,
     mask: Tensor | None = None,
     *,
+    blurred: Tensor | None = None,
     blur: Callable[[Tensor, Tensor, Tensor], Tensor],
     adjoint: Callable[[Tensor, Tensor, Tensor], Tensor],
     saturation: Saturation | None = None,
@@ -164,15 +165,15 @@ def compose(
 ) -> Tensor:
     """``rl_step`` from a basis-mixed blur and its adjoint.
 
-    Both are called as ``(image, kernels, mixing) -> image``. Half types are computed in float32; a
-    result beyond their range becomes their largest number.
+    Both are called as ``(image, kernels, mixing) -> image``; ``blurred`` is H U, when it is known.
+    Half types are computed in float32; a result beyond their range becomes their largest number.
     """
     dtype = estimate.dtype
     half = dtype in (torch.float16, torch.bfloat16)
-    tensors = (estimate, observed, kernels, mixing, column_sums, mask)
+    tensors = (estimate, observed, kernels, mixing, column_sums, mask, blurred)
     if half:
         tensors = tuple(None if t is None else t.float() for t in tensors)
-    estimate, observed, kernels, mixing, column_sums, mask = tensors
+    estimate, observed, kernels, mixing, column_sums, mask, blurred = tensors
     if column_sums is None:
         count = max(kernels.shape[0], mixing.shape[0])
         column_sums = adjoint(observed.new_ones(count, 1, *observed.shape[2:]), kernels, mixing)
@@ -183,8 +184,9 @@ def compose(
     def transpose(image: Tensor) -> Tensor:
         return adjoint(image, kernels, mixing)
 
+    blurred = forward(estimate) if blurred is None else blurred
     result = update(
-        estimate, observed, forward(estimate), forward, transpose, column_sums,
+        estimate, observed, blurred, forward, transpose, column_sums,
         mask=mask, saturation=saturation, tv=tv, eps=eps,
     )  # fmt: skip
     if half:

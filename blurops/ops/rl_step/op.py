@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """``rl_step``: argument checks and registration. The mathematics is in :mod:`.formula`."""
 
-import functools
 import math
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from blurops import _check
 from blurops._interop import array_function
-from blurops._register import declare_composite
+from blurops._register import LIBRARY, declare
 from blurops.ops.basis_blur.shapes import blurred_size
-from blurops.ops.rl_step import formula
+from blurops.ops.rl_step import native, reference
 from blurops.ops.rl_step.saturation import Saturation
 
 # At tv = 1 / (2 + sqrt(2)) the divisor could reach zero.
@@ -78,52 +79,88 @@ def _check_batched(argument: str, value: Tensor, shape: tuple, estimate: Tensor)
         raise ValueError(_check.message(_NAME, argument, wanted, tuple(value.shape)))
 
 
-def _compute(
-    estimate: Tensor,
-    observed: Tensor,
-    kernels: Tensor,
-    mixing: Tensor,
-    column_sums: Tensor | None = None,
-    mask: Tensor | None = None,
-    *,
-    saturated: bool = False,
-    a: float = 50.0,
-    level: float = 1.0,
-    threshold: float = 0.99,
-    erode: bool = True,
-    smooth: bool = True,
-    dilate: bool = True,
-    tv: float = 0.0,
-    eps: float = 1e-6,
-    boundary: str = "reflect",
-    method: str = "auto",
-    precision: str = "default",
-    backend: str | None = None,
-) -> Tensor:
-    check(estimate, observed, kernels, mixing, column_sums, mask, tv=tv, eps=eps, boundary=boundary)
-    options = {
-        "boundary": boundary, "method": method, "precision": precision, "backend": backend,
-    }  # fmt: skip
-    return formula.compose(
-        estimate, observed, kernels, mixing, column_sums, mask,
-        blur=functools.partial(torch.ops.blurops.basis_blur, **options),
-        adjoint=functools.partial(torch.ops.blurops.basis_blur_adjoint, **options),
-        saturation=Saturation(a, level, threshold, erode, smooth, dilate) if saturated else None,
-        tv=tv,
-        eps=eps,
-    )  # fmt: skip
+def _shape(*tensors: Tensor | None, **options: Any) -> Sequence[int]:
+    """Check a call of the registered op; the result has the estimate's shape."""
+    family = {name: options[name] for name in ("boundary", "method", "precision", "backend")}
+    _check.options(_NAME, **family)
+    check(*tensors, tv=options["tv"], eps=options["eps"], boundary=options["boundary"])
+    if options["saturated"]:
+        Saturation(**{field.name: options[field.name] for field in fields(Saturation)})
+    return tensors[0].shape
+
+
+def _backward(grad: Tensor, inputs: tuple, needs: tuple, options: dict) -> tuple:
+    """Fused, unless a derivative of the gradient is wanted or the native module cannot serve."""
+    # The dispatcher leaves out trailing tensors that were not given.
+    needs = (*needs, *(False for _ in inputs[len(needs) :]))
+    fused = options["backend"] in (None, "native") and not torch.is_grad_enabled()
+    if not fused or native.supports_gradients(inputs, options) is not None:
+        return reference.gradients(grad, inputs, needs, options)
+    options = {name: value for name, value in options.items() if name != "backend"}
+    found = _rl_step_backward(grad, *inputs, list(needs), **options)
+    return tuple(g if needed else None for g, needed in zip(found, needs, strict=True))
 
 
 # The saturation's numbers are scalars, so that a fused kernel can take them as they come.
-_rl_step = declare_composite(
-    "rl_step(Tensor estimate, Tensor observed, Tensor kernels, Tensor mixing, "
-    "Tensor? column_sums=None, Tensor? mask=None, *, bool saturated=False, float a=50.0, "
-    "float level=1.0, float threshold=0.99, bool erode=True, bool smooth=True, bool dilate=True, "
-    'float tv=0.0, float eps=1e-6, str boundary="reflect", str method="auto", '
-    'str precision="default", str? backend=None) -> Tensor',
-    compute=_compute,
-    autocast=torch.float32,
+_TENSORS = "Tensor estimate, Tensor observed, Tensor kernels, Tensor mixing"
+_SCALARS = (
+    "bool saturated=False, float a=50.0, float level=1.0, float threshold=0.99, bool erode=True, "
+    "bool smooth=True, bool dilate=True, float tv=0.0, float eps=1e-6, "
+    'str boundary="reflect", str method="auto", str precision="default"'
 )
+_rl_step = declare(
+    f"rl_step({_TENSORS}, Tensor? column_sums=None, Tensor? mask=None, *, {_SCALARS}, "
+    "str? backend=None) -> Tensor",
+    shape=_shape,
+    package=__package__,
+    backends=("native", "reference"),
+    backward=_backward,
+    autocast=torch.float32,
+    names_backend=True,
+)
+
+# Only ever called by _backward, with what _shape has checked.
+LIBRARY.define(
+    f"rl_step_backward(Tensor grad, {_TENSORS}, Tensor? column_sums, Tensor? mask, bool[] needs, "
+    f"*, {_SCALARS}) -> Tensor[]"
+)
+_rl_step_backward = torch.ops.blurops.rl_step_backward.default
+_DEFAULTS = {a.name: a.default_value for a in _rl_step_backward._schema.arguments if a.kwarg_only}
+
+
+def _run_backward(*args: Any, **options: Any) -> list[Tensor]:
+    return native.rl_step_backward(*args, **{**_DEFAULTS, **options})
+
+
+def _fake_backward(grad: Tensor, *args: Any, **options: Any) -> list[Tensor]:
+    *tensors, needs = args
+    return [
+        torch.empty_like(t, memory_format=torch.contiguous_format) if n else grad.new_empty(0)
+        for t, n in zip(tensors, needs, strict=True)
+    ]
+
+
+LIBRARY.impl("rl_step_backward", _run_backward, "CPU")
+torch.library.register_fake("blurops::rl_step_backward", _fake_backward, lib=LIBRARY)
+
+
+def from_blurred(
+    blurred: Tensor,
+    *tensors: Tensor | None,
+    saturation: Saturation | None,
+    **options: Any,
+) -> Tensor:
+    """:func:`rl_step` of its six tensors and all its options, when ``H U`` is known already.
+
+    For solvers that follow their loss; it checks nothing.
+    """
+    options |= {"saturated": saturation is not None, **asdict(saturation or Saturation())}
+    wanted = torch.is_grad_enabled() and any(
+        t is not None and t.requires_grad for t in (blurred, *tensors)
+    )
+    able = options["backend"] in (None, "native") and not wanted
+    module = native if able and native.supports(tensors, options) is None else reference
+    return module.rl_step(*tensors, blurred=blurred, **options)
 
 
 @array_function
@@ -176,12 +213,14 @@ def rl_step(
     Raises:
         TypeError: an argument is not a floating-point tensor, or the dtypes differ.
         ValueError: shapes do not fit, ``tv`` or ``eps`` is out of range, or the devices differ.
-        NotImplementedError: the backend asked for cannot run the blur.
+        NotImplementedError: the backend asked for cannot run this call; the message says why.
 
     Note:
         Differentiable to any order in estimate, observed, kernels, mixing and column_sums; z0 and z
-        are constants. float16 and bfloat16 are computed in float32. One blur and one adjoint; with
-        saturation one more blur, and twice the channels in the adjoint.
+        are constants. float16 and bfloat16 are computed in float32. One blur and one adjoint; where
+        a pixel reaches the saturation's threshold one more blur, and twice the channels in the
+        adjoint. The native backend makes no tensor of size B*C*H*W, saves its inputs alone for the
+        backward, and repeats bit for bit whatever the thread count.
 
     Example:
         >>> import torch, blurops
