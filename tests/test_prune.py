@@ -53,6 +53,14 @@ def test_a_tap_that_one_kernel_needs_is_kept_in_all():
     assert torch.equal(pruned[..., :2, 2:4], kernels[..., :2, 2:4])
 
 
+def test_faint_taps_between_strong_ones_are_kept():
+    kernels = torch.full((1, 1, 5, 5), 1e-6)
+    kernels[..., 1, 0] = kernels[..., 3, 4] = 1
+    pruned, _ = blurops.prune(kernels, torch.ones(1, 1, 4, 4), 1e-3)
+    assert torch.equal(pruned[..., 1:4, :], kernels[..., 1:4, :])
+    assert box(pruned) == (1, 3, 0, 4)
+
+
 def test_limits_are_exact_in_every_dtype():
     """0.1 lies between two numbers of each dtype: the one above it is not dropped."""
     for dtype in DTYPES:

@@ -140,8 +140,11 @@ def test_the_last_tile_wraps_to_the_first(member):
 
 
 def test_sums_over_many_tiles():
-    """More tiles than the kernels' gradient sums in one go, and images worth large pages."""
+    """More tiles than the kernels' gradient sums in one go."""
     assert_family(Shape(1, 1, 840, 832, 3, 47, 47), Tiling(64, 64), "zeros", seed=25)
+
+
+def test_images_worth_large_pages():
     big = Shape(1, 1, 1500, 1450, 1, 5, 5)
     assert_family(big, Tiling(256, 192), "circular", seed=27)
 
