@@ -97,6 +97,21 @@ def test_segments(tiles, boundary, mixing_shared):
     assert_family(shape, tiles, boundary, seed=5, change=in_segments)
 
 
+@pytest.mark.parametrize("tiles", [TILES, Tiling(64, 64, 2, 3)], ids=["whole", "parts"])
+@pytest.mark.parametrize("basis", [3, 4])
+def test_channels_that_are_zero_over_some_tiles(tiles, basis):
+    def dark(tensors):
+        tensors["image"][:, 0, :, :70] = 0
+        tensors["image"][:, 1, 40:] = 0
+        tensors["image"][1, 1] = 0
+        tensors["grad"][:, 1, :, :60] = 0
+        tensors["grad"][:, 2] = 0
+        tensors["grad"][:, 2, 89, 129] = 1
+
+    shape = Shape(2, 3, 90, 130, basis, 13, 11)
+    assert_family(shape, tiles, "circular", seed=13, change=dark)
+
+
 def test_no_mixing_at_all_gives_zero():
     tensors = family_tensors(FIELD, "reflect", torch.float32, 7)
     tensors["mixing"].zero_()

@@ -5,6 +5,7 @@ import os
 import signal
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import blurops
+from benchmarks.memory import measure
 from blurops._check import BOUNDARIES, DTYPES
 from blurops.ops.basis_blur import tiling
 from blurops.ops.basis_blur.tiling import Tiling
@@ -209,6 +211,20 @@ tilings = st.builds(
 def test_any_shape_in_any_tiles(shape, tiles, boundary, seed):
     if shape.allows(boundary):
         assert_family(shape, tiles, boundary, seed=seed)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_memory_does_not_grow_with_the_image():
+    """The goal is 32 MB per thread; one image of each basis would be 75 MB here."""
+    for size in (64, 1536):  # the first calls load code, which is not the op's memory
+        shape = Shape(1, 3, size, size, 8, 33, 33)
+        for case, args in members(family_tensors(shape, "circular", torch.float32, 39), shape):
+            extra, _ = measure(
+                lambda case=case, args=args: [
+                    call(case.name, args, boundary="circular", backend="native", method="fft")
+                ]
+            )
+            assert size == 64 or extra <= 32, case.name
 
 
 # Several tiles of any size, and too small for torch to share its own work out among threads: a
