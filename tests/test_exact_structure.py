@@ -32,8 +32,8 @@ BOXES = {
 
 
 def boxed(tensors, box):
-    """Zeros of both signs outside the box, and in it one kernel that fills only a corner."""
-    kernels = tensors["kernels"]
+    """Zeros outside the box, negative taps in it, and one kernel that fills only a corner."""
+    kernels = tensors["kernels"].abs_().neg_()
     inside = torch.zeros(kernels.shape[-2:], dtype=torch.bool)
     inside[box] = True
     kernels *= inside
