@@ -60,7 +60,8 @@ PLANTS = (
         name="an overflowing signed sum",
         file="csrc/basis_blur/launch.h",
         old="map[u] = map_index(u - anchor, size, boundary);",
-        new="map[u] = map_index(u - anchor, size, boundary) + (INT64_MAX - length + u + 2) / INT64_MAX;",
+        new="map[u] = map_index(u - anchor, size, boundary) + "
+        "(INT64_MAX - length + u + 2) / INT64_MAX;",
         report="runtime error: signed integer overflow",
         keyword="native and circular and equals and not gradients",
     ),

@@ -86,6 +86,8 @@ def test_every_candidate_can_be_run(kernel):
 def test_more_parts_than_taps_become_one_each():
     with tiling.forced(Tiling(64, 64, 9, 9)):
         assert tiling.choose(work("basis_blur", 5), "auto") == Tiling(64, 64, 5, 5)
+    with tiling.forced(Tiling(64, 64, 4, 4)):  # three parts of three taps leave none for a fourth
+        assert tiling.choose(work("basis_blur", 9), "auto") == Tiling(64, 64, 3, 3)
     with tiling.forced(Tiling(64, 96)):
         assert tiling.choose(work("basis_blur", 101), "auto") == Tiling(64, 96, 3, 2)
 
