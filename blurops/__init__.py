@@ -29,6 +29,7 @@ from blurops.ops.basis_blur.op import (
     basis_blur_grad_mixing,
     flip,
 )
+from blurops.ops.basis_blur.prune import prune
 from blurops.ops.rl_step import Saturation, rl_step
 from blurops.ops.saturate import saturate, saturate_derivative
 from blurops.solvers import Restoration, richardson_lucy
@@ -53,6 +54,7 @@ __all__ = [
     "linear_motion_kernel",
     "load_field",
     "observe",
+    "prune",
     "richardson_lucy",
     "rl_step",
     "saturate",

@@ -13,8 +13,10 @@ from torch.autograd import forward_ad
 from blurops import _check
 
 
-def array_function(function: Callable[..., Tensor]) -> Callable[..., Any]:
-    """Let a function of tensors take DLPack arrays: the result is of the first array's kind.
+def array_function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function of tensors take DLPack arrays: its result, one tensor or several, is alike.
+
+    The first array decides.
 
     Tensors pass straight through, and raise when they carry a forward tangent: a registered op
     would drop it in silence, :mod:`blurops.func` carries it.
@@ -42,7 +44,10 @@ def array_function(function: Callable[..., Tensor]) -> Callable[..., Any]:
             return function(*args, **options)
         args = tuple(map(to_tensor, args))
         options = {name: to_tensor(value) for name, value in options.items()}
-        return _like(foreign, function(*args, **options))
+        result = function(*args, **options)
+        if isinstance(result, tuple):
+            return tuple(_like(foreign, tensor) for tensor in result)
+        return _like(foreign, result)
 
     # torch.compile counts recompilations per code object: every function needs one of its own.
     call.__code__ = call.__code__.replace(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The mutation proof: every planted bug must make a test fail.
 
-Bugs are planted in copies of the project, native ones are compiled at low optimisation, and only
+Bugs are planted in copies of the project, native ones are compiled without optimisation, and only
 the tests that each mutant names are run. The proof fails when a mutant survives, does not build,
 breaks the collection of tests or crashes the run, and also when the unchanged copy does not pass.
 

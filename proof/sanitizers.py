@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run the tests of the native module under AddressSanitizer and UndefinedBehaviorSanitizer.
 
-The module is built in a copy of the project with both sanitizers, the tests run with the
-sanitizer's library loaded first (Python itself is not instrumented), and then an out-of-bounds read
-and an overflow are planted: unless both are reported, the run proves nothing and fails.
+The module is built in a copy of the project with both sanitizers, for every instruction set; the
+tests run with the sanitizer's library loaded first (Python itself is not instrumented), and then
+accesses out of bounds and an overflow are planted: unless each is reported, the run proves nothing
+and fails.
 """
 
 import os
@@ -20,13 +21,22 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from proof.tree import ROOT, ProofError, Tree, tail
 
 FLAGS = (
-    "-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+    "-O0 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 )
-TESTS = ("tests/test_basis_blur.py", "tests/test_contract.py", "tests/test_rl_native.py")
+TESTS = (
+    "tests/test_basis_blur.py",
+    "tests/test_contract.py",
+    "tests/test_rl_native.py",
+    "tests/test_tiles.py",
+)
 # What never enters the native module shows nothing here; gradient checks enter it a thousand times
-# with the same sizes.
-KEYWORD = "native and not gradients"
+# with the same sizes. Of the tiles, what decides which memory they touch.
+KEYWORD = (
+    "(native or every_instruction_set or kernels_in_parts or batches "
+    "or channels_in_groups or images_around or lines_and or valid_down) and not gradients"
+)
 LIMIT = 900
+BUILD_LIMIT = 1200
 
 
 @dataclass(frozen=True)
@@ -41,22 +51,41 @@ class Plant:
     keyword: str
 
 
+# All in files that are compiled once and quickly; the kernels, compiled long before, run into them.
 PLANTS = (
     Plant(
-        name="a read one row past the image",
-        file="csrc/common/boundary.h",
-        old="return i < 0 ? 0 : n - 1;",
-        new="return i < 0 ? 0 : n;",
+        name="a source row past the image, read by the direct method",
+        file="csrc/basis_blur/launch.h",
+        old="map[u] = map_index(u - anchor, size, boundary);",
+        new="map[u] = map_index(u - anchor, size, boundary) + (u + 1 == length ? size : 0);",
         report="AddressSanitizer: heap-buffer-overflow",
-        keyword="native and replicate and equals",
+        keyword="native and replicate and equals and not gradients",
     ),
     Plant(
-        name="an overflowing signed product",
-        file="csrc/common/boundary.h",
-        old="return (i % n + n) % n;",
-        new="return (i % n + n + (INT64_MAX / 2) * (n + 1)) % n;",
+        name="an overflowing signed sum",
+        file="csrc/basis_blur/launch.h",
+        old="map[u] = map_index(u - anchor, size, boundary);",
+        new="map[u] = map_index(u - anchor, size, boundary) + "
+        "(INT64_MAX - length + u + 2) / INT64_MAX;",
         report="runtime error: signed integer overflow",
-        keyword="native and circular and equals",
+        keyword="native and circular and equals and not gradients",
+    ),
+    Plant(
+        name="a window one row longer than the extended image",
+        file="csrc/basis_blur/tile_launch.cpp",
+        old="plan.extended_rows = static_cast<int64_t>(maps.rows.size());",
+        new="plan.extended_rows = static_cast<int64_t>(maps.rows.size()) + 1;\n"
+        "    plan.row_map = maps.rows.data() + 1;",
+        report="AddressSanitizer: heap-buffer-overflow",
+        keyword="kernels_in_parts",
+    ),
+    Plant(
+        name="a tile's working memory one page too short",
+        file="csrc/basis_blur/tile_launch.cpp",
+        old="threads), kernels.scratch_bytes(plan));",
+        new="threads), kernels.scratch_bytes(plan) - 4096);",
+        report="AddressSanitizer: heap-buffer-overflow",
+        keyword="kernels_in_parts",
     ),
 )
 
@@ -101,7 +130,7 @@ def run_tests(tree: Tree, keyword: str) -> subprocess.CompletedProcess[str]:
 
 def build(tree: Tree) -> None:
     """Build the copy with the sanitizers."""
-    log = tree.build(FLAGS)
+    log = tree.build(FLAGS, every_isa=True, limit=BUILD_LIMIT)
     if log is not None:
         raise ProofError(f"the sanitized module does not build:\n{tail(log)}")
 

@@ -64,10 +64,13 @@ class Tree:
             check=False,
         )
 
-    def build(self, flags: str = "-O1", *, limit: float = 600) -> str | None:
+    def build(
+        self, flags: str = "-O0", *, every_isa: bool = False, limit: float = 600
+    ) -> str | None:
         """Build the native module with these compiler flags alone; ``None``, or a failure's log.
 
-        The build folder stays, so that a second call compiles only what has changed.
+        The build folder stays, so that a second call compiles only what has changed. One source
+        serves every instruction set, so a bug planted in it is built and sought in one of them.
         """
         done = self.run(
             [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"],
@@ -75,7 +78,8 @@ class Tree:
             # A build type that CMake does not know adds no flags of its own after ours.
             extra={
                 "BLUROPS_CUDA": "0",
-                "CMAKE_ARGS": "-DCMAKE_BUILD_TYPE=Proof",
+                "CMAKE_ARGS": "-DCMAKE_BUILD_TYPE=Proof "
+                f"-DBLUROPS_BASELINE_ONLY={'OFF' if every_isa else 'ON'}",
                 "CXXFLAGS": flags,
             },
         )

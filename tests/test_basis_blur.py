@@ -14,7 +14,6 @@ import blurops
 from blurops import _native
 from blurops._check import BOUNDARIES
 from blurops.testing import (
-    CASES,
     Shape,
     accuracy,
     dot_gap,

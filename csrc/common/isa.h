@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(BLUROPS_BASELINE_ONLY)
 #define BLUROPS_X86 1
 #endif
 

@@ -213,8 +213,8 @@ NATIVE = (
     Mutant(
         "native: the adjoint does not fold what lies left of the image",
         _DIRECT,
-        "if (column >= 0 && !own) total",
-        "if (column >= 0 && !own && u > plan.first_column) total",
+        "if (column >= 0) scratch.folded[column]",
+        "if (column >= 0 && u >= plan.first_column) scratch.folded[column]",
         NATIVE_VALUES,
     ),
     Mutant(

@@ -42,8 +42,8 @@ MUTANTS = (
     Mutant(
         "arrays: the result is always a tensor",
         _INTEROP,
-        "return _like(foreign, function(*args, **options))",
-        "return function(*args, **options)",
+        "return _like(foreign, result)",
+        "return result",
         ARRAYS,
     ),
 )

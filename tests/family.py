@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The four members of the basis-mixed family on one set of inputs, held to the reference."""
+
+import torch
+
+import blurops
+from blurops.ops.basis_blur import tiling
+from blurops.testing import CASES, Shape, accuracy, family_tensors, relative_error
+
+
+def members(tensors, shape):
+    """(case, arguments) of each member."""
+    image, kernels, mixing, grad = (tensors[n] for n in ("image", "kernels", "mixing", "grad"))
+    size = kernels.shape[-2:]
+    arguments = {
+        "basis_blur": (image, kernels, mixing),
+        "basis_blur_adjoint": (grad, kernels, mixing),
+        "basis_blur_grad_kernels": (grad, image, mixing, size, shape.kernels_shared),
+        "basis_blur_grad_mixing": (grad, image, kernels, shape.mixing_shared),
+    }
+    return [(case, arguments[case.name]) for case in CASES]
+
+
+def call(name, args, **options):
+    """A member of the family by its name."""
+    return getattr(blurops, name)(*args, **options)
+
+
+def as_doubles(args):
+    return tuple(a.double() if isinstance(a, torch.Tensor) else a for a in args)
+
+
+def magnitudes(args):
+    return tuple(a.double().abs() if isinstance(a, torch.Tensor) else a for a in args)
+
+
+def assert_family(
+    shape: Shape, tiles, boundary="reflect", dtype=torch.float32, seed=0, change=None, truth="fft"
+):
+    """Every member with forced tiles equals the reference; ``change`` edits the inputs first."""
+    tensors = family_tensors(shape, boundary, dtype, seed)
+    if change is not None:
+        change(tensors)
+    reference = {"boundary": boundary, "backend": "reference", "method": truth}
+    for case, args in members(tensors, shape):
+        with tiling.forced(tiles):
+            result = call(case.name, args, boundary=boundary, backend="native")
+        exact = call(case.name, as_doubles(args), **reference)
+        largest = float(call(case.name, magnitudes(args), **reference).max())
+        allowed = accuracy(dtype, case.terms(shape))
+        where = f"{case.name} {boundary} {dtype} {shape} {tiles}"
+        assert result.dtype == dtype, where
+        assert result.shape == exact.shape, where
+        assert relative_error(result, exact) <= allowed.relative, where
+        # Nothing but rounding: where nothing is summed the result is exactly zero.
+        assert float((result.double() - exact).abs().max()) <= allowed.peak * largest, where

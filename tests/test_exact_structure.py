@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the native paths leave out: zero taps around the kernels, bases that a tile does not mix.
+
+And what they must not: a single coefficient that is not zero, a NaN.
+"""
+
+import pytest
+import torch
+
+from blurops._check import BOUNDARIES
+from blurops.ops.basis_blur import tiling
+from blurops.ops.basis_blur.tiling import DIRECT, Tiling
+from blurops.testing import Shape, family_tensors
+from tests.family import as_doubles, assert_family, call, members
+
+pytestmark = pytest.mark.usefixtures("native")
+TILES = Tiling(64, 64)
+each_boundary = pytest.mark.parametrize("boundary", BOUNDARIES)
+each_method = pytest.mark.parametrize("tiles", [DIRECT, TILES], ids=["direct", "tiles"])
+
+# (rows, columns) that hold all taps that are not zero, of 13 x 11.
+BOXES = {
+    "even margins": (slice(2, 11), slice(4, 7)),
+    "odd margins": (slice(3, 12), slice(1, 4)),
+    "left of the centre": (slice(0, 4), slice(0, 2)),
+    "right of the centre": (slice(9, 13), slice(8, 11)),
+    "first tap": (slice(0, 1), slice(0, 1)),
+    "last tap": (slice(12, 13), slice(10, 11)),
+    "one row": (slice(8, 9), slice(0, 11)),
+    "nothing": (slice(0, 0), slice(0, 0)),
+}
+
+
+def boxed(tensors, box):
+    """Zeros outside the box, negative taps in it, and one kernel that fills only a corner."""
+    kernels = tensors["kernels"].abs_().neg_()
+    inside = torch.zeros(kernels.shape[-2:], dtype=torch.bool)
+    inside[box] = True
+    kernels *= inside
+    kernels[:, 0, : box[0].stop - 1] = 0
+
+
+@each_method
+@each_boundary
+@pytest.mark.parametrize("box", BOXES.values(), ids=BOXES)
+def test_zero_taps_around_the_kernels(tiles, boundary, box):
+    for size in ((30, 70), (13, 14)):
+        shape = Shape(2, 2, *size, 3, 13, 11, kernels_shared=False)
+        assert_family(shape, tiles, boundary, seed=1, change=lambda t: boxed(t, box))
+
+
+@pytest.mark.parametrize("member", ["basis_blur", "basis_blur_adjoint", "basis_blur_grad_mixing"])
+def test_zero_taps_are_not_paid_for(monkeypatch, member):
+    shape = Shape(1, 2, 30, 40, 3, 13, 11)
+    tensors = family_tensors(shape, "zeros", torch.float32, 2)
+    boxed(tensors, BOXES["odd margins"])
+    seen = []
+    choose = tiling.choose
+    monkeypatch.setattr(
+        tiling, "choose", lambda work, method: (seen.append(work.taps), choose(work, method))[1]
+    )
+    (args,) = (args for case, args in members(tensors, shape) if case.name == member)
+    call(member, args, boundary="zeros", backend="native")
+    assert seen == [(9, 3)]
+
+
+# 13 x 11 kernels leave 52 x 54 pixels to a 64-point tile: 2 x 3 tiles, the last ones cut.
+FIELD = Shape(1, 2, 90, 130, 5, 13, 11)
+
+
+@pytest.mark.parametrize(
+    "pixel", [(0, 0), (51, 53), (52, 54), (20, 107), (89, 0), (0, 129), (89, 129)], ids=str
+)
+@pytest.mark.parametrize("basis", [0, 1, 4])
+def test_one_pixel_of_mixing_is_enough(pixel, basis):
+    def only(tensors):
+        value = float(tensors["mixing"][0, basis][pixel])
+        tensors["mixing"].zero_().neg_()
+        tensors["mixing"][0, basis][pixel] = value
+
+    assert_family(FIELD, TILES, "reflect", seed=3, change=only)
+
+
+def in_segments(tensors):
+    """Each basis is mixed in one vertical strip; the last one nowhere."""
+    mixing = tensors["mixing"]
+    strips = torch.arange(mixing.shape[-1]) * 4 // mixing.shape[-1]
+    for b in range(mixing.shape[1]):
+        mixing[:, b] *= strips == b
+
+
+@pytest.mark.parametrize("mixing_shared", [True, False])
+@pytest.mark.parametrize("tiles", [TILES, Tiling(64, 64, 2, 3)], ids=["whole", "parts"])
+@each_boundary
+def test_segments(tiles, boundary, mixing_shared):
+    shape = FIELD._replace(count=2, mixing_shared=mixing_shared)
+    assert_family(shape, tiles, boundary, seed=5, change=in_segments)
+
+
+@pytest.mark.parametrize("tiles", [TILES, Tiling(64, 64, 2, 3)], ids=["whole", "parts"])
+@pytest.mark.parametrize("basis", [3, 4])
+def test_channels_that_are_zero_over_some_tiles(tiles, basis):
+    def dark(tensors):
+        tensors["image"][:, 0, :, :70] = 0
+        tensors["image"][:, 1, 40:] = 0
+        tensors["image"][1, 1] = 0
+        tensors["grad"][:, 1, :, :60] = 0
+        tensors["grad"][:, 2] = 0
+        tensors["grad"][:, 2, 89, 129] = 1
+
+    shape = Shape(2, 3, 90, 130, basis, 13, 11)
+    assert_family(shape, tiles, "circular", seed=13, change=dark)
+
+
+def test_no_mixing_at_all_gives_zero():
+    tensors = family_tensors(FIELD, "reflect", torch.float32, 7)
+    tensors["mixing"].zero_()
+    for case, args in members(tensors, FIELD):
+        if case.name != "basis_blur_grad_mixing":
+            with tiling.forced(TILES):
+                assert not call(case.name, args, backend="native").any(), case.name
+
+
+def test_a_pair_that_a_tile_does_not_mix_is_not_computed():
+    """The kernels of such a pair cannot matter there, whatever they hold."""
+    tensors = family_tensors(FIELD, "zeros", torch.float32, 9)
+    mixing = tensors["mixing"]
+    mixing[:, :2, :, :54] = 0
+    clean = dict(tensors)
+    tensors = {**tensors, "kernels": tensors["kernels"].clone()}
+    tensors["kernels"][:, :2] = torch.nan
+    with tiling.forced(TILES):
+        poisoned, expected = (
+            call("basis_blur", members(t, FIELD)[0][1], boundary="zeros", backend="native")
+            for t in (tensors, clean)
+        )
+    assert torch.equal(poisoned[..., :54], expected[..., :54])
+    assert poisoned[..., 54:].isnan().all()
+
+
+@each_method
+@each_boundary
+@pytest.mark.parametrize("what", ["image", "grad", "mixing", "kernels"])
+def test_nan_reaches_all_that_depends_on_it(tiles, boundary, what):
+    reference = {"boundary": boundary, "backend": "reference", "method": "direct"}
+    # The first pixel, one in the middle of vectors, and the last.
+    for position in ((0, 0), (40, 61), (-1, -1)):
+        tensors = family_tensors(FIELD, boundary, torch.float32, 11)
+        values = tensors[what]
+        if what == "mixing":  # the only thing in its tile that is not zero
+            values.zero_()
+        index = tuple(i % n for i, n in zip(position, values.shape[-2:], strict=True))
+        values[0, -1][index] = torch.nan
+        one = torch.zeros_like(values)
+        one[0, -1][index] = 1
+        for case, args in members(tensors, FIELD):
+            if not any(a is values for a in args):
+                continue
+            # Every member is linear: what a unit in its place changes is what depends on it.
+            unit = tuple(one if a is values else a for a in args)
+            reached = call(case.name, as_doubles(unit), **reference) != 0
+            with tiling.forced(tiles):
+                result = call(case.name, args, boundary=boundary, backend="native")
+            assert reached.any(), case.name
+            assert result.isnan()[reached].all(), case.name
