@@ -20,7 +20,9 @@ def options() -> argparse.Namespace:
     )
     names = ", ".join(repr(contender.name) for contender in ALL)
     parser.add_argument("--quick", action="store_true", help="a few cases, about two minutes")
-    parser.add_argument("--only", help="sweeps, comma-separated: reference, kernel, basis, size, ...")
+    parser.add_argument(
+        "--only", help="sweeps, comma-separated: reference, kernel, basis, size, ..."
+    )
     parser.add_argument("--members", help=f"comma-separated: {', '.join(cases.MEMBERS)}")
     parser.add_argument("--contenders", help=f"parts of names, comma-separated, of {names}")
     parser.add_argument("--rounds", type=int, default=3, help="at least (default: %(default)s)")

@@ -39,7 +39,9 @@ def commit() -> str:
         return done.stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "../blurops", "../csrc")
+        changed = git(
+            "status", "--porcelain", "--untracked-files=no", "--", "../blurops", "../csrc"
+        )
         return git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -26,6 +26,10 @@ from benchmarks.memory import MB, resident
 from benchmarks.rows import Row
 from blurops.testing import relative_error
 
+# Size of the small case from which an unknown contender's time is foreseen.
+_PILOT = 160
+# In the reference case a call may take this many times longer.
+_PATIENCE = 8.0
 # A contender this much slower than the fastest is timed in fewer rounds.
 _FAR_BEHIND = 5.0
 _MOST_ROUNDS = 15
@@ -38,7 +42,8 @@ class Settings:
     Attributes:
         rounds: each contender is timed at least so often.
         budget: seconds for the rounds of one member of one case; within them, up to 15 rounds.
-        longest: a call expected to take more seconds is left out, but for the reference case.
+        longest: a baseline whose call is expected to take more seconds is left out; in the
+            reference case, more than eight times as many.
     """
 
     rounds: int = 3
@@ -110,10 +115,35 @@ def reason_to_skip(
     needed = contender.planes(case) * case.channels * case.size**2 * 4
     if needed > 0.7 * available_memory():
         return f"needs {needed / 2**30:.0f} GB"
+    if contender.kind == "ours" or contender.reference_only:
+        return None
     seconds = history.foresee(contender, case, member)
-    if seconds is not None and seconds > settings.longest and contender.kind != "ours":
+    if seconds is None:
+        seconds = pilot(contender, case, member, history)
+    longest = settings.longest * (_PATIENCE if job.sweep == "reference" else 1)
+    if seconds is not None and seconds > longest:
         return f"would take about {seconds:.0f} s"
     return None
+
+
+def pilot(contender: Contender, case: Case, member: str, history: History) -> float | None:
+    """What the case will take, from a small one; None when that fails, which the case will show.
+
+    Also for what the first call of a process costs.
+    """
+    small = replace(case, size=max(_PILOT, 2 * case.kernel))
+    if small.size >= case.size:
+        return None
+    try:
+        inputs = replace(make_inputs(small), iterations=CHECKED_ITERATIONS)
+        call = contender.members[member](inputs)
+        call()
+        began = time.perf_counter()
+        call()
+        history.add(contender, small, member, time.perf_counter() - began)
+    except Exception:  # the case itself will fail, and say so
+        return None
+    return history.foresee(contender, case, member)
 
 
 def _settle() -> None:
@@ -140,7 +170,9 @@ def first_call(entry: Entry, inputs: Inputs, member: str) -> list[Tensor]:
     return results
 
 
-def check(entry: Entry, results: Sequence[Tensor], expected: Sequence[Tensor], limit: float) -> None:
+def check(
+    entry: Entry, results: Sequence[Tensor], expected: Sequence[Tensor], limit: float
+) -> None:
     """Refuse the entry when a result is wrong."""
     errors = [relative_error(*pair) for pair in zip(results, expected, strict=True)]
     entry.error = max(errors)
@@ -207,9 +239,14 @@ def measure(
                 history.add(entry.contender, case, member, entry.first)
     truths.clear()
     take_turns(entries, settings)
-    baselines = [e.seconds for e in entries if e.contender.kind != "ours" and e.seconds]
-    best = min(baselines, default=None)
+    best = min((e.seconds for e in entries if _is_baseline(e, member)), default=None)
     return [_row(job, member, entry, best) for entry in entries]
+
+
+def _is_baseline(entry: Entry, member: str) -> bool:
+    """Whether it computes what ours does: the authors' "adjoint" is another operator."""
+    another = entry.contender.algorithm != "exact" and member == "adjoint"
+    return entry.seconds is not None and entry.contender.kind != "ours" and not another
 
 
 def _row(job: Job, member: str, entry: Entry, best: float | None) -> Row:

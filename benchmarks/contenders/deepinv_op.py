@@ -69,9 +69,7 @@ def _prepared(inputs: Inputs, image: Tensor, which: int) -> Call:
         return [operator(image, mixing, kernels, **options)]
 
     choices = [True, False] if inputs.case.kernel < 17 else [True]
-    return fastest(
-        inputs.case.size, [lambda fft=fft: lambda: call(fft) for fft in choices]
-    )
+    return fastest(inputs.case.size, [lambda fft=fft: lambda: call(fft) for fft in choices])
 
 
 CONTENDER = Contender(

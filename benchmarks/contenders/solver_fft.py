@@ -38,9 +38,7 @@ def _solve(inputs: Inputs, member: str) -> Call:
     operator = SpectralBlur(inputs.kernels, inputs.mixing)
     observed, choices = inputs.observed(), solver_choices(member)
     return lambda: [
-        blurops.richardson_lucy(
-            observed, operator, iterations=inputs.iterations, **choices
-        ).image
+        blurops.richardson_lucy(observed, operator, iterations=inputs.iterations, **choices).image
     ]
 
 
