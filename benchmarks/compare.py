@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Rows put side by side: what the tables, the plots and the judgement share."""
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def crossovers(line: Sequence[Duel], variable: str) -> list[float]:
     """Where the best baseline overtakes ours or falls behind, on logarithmic scales."""
     found = []
     points = [(getattr(duel.case, variable), duel.ratio) for duel in line if duel.ratio]
-    for (x0, r0), (x1, r1) in zip(points, points[1:], strict=False):
+    for (x0, r0), (x1, r1) in itertools.pairwise(points):
         if (r0 < 1) != (r1 < 1):
             share = math.log(r0) / (math.log(r0) - math.log(r1))
             found.append(math.exp(math.log(x0) + share * (math.log(x1) - math.log(x0))))

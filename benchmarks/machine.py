@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where and when a run takes place, and what the machine can do at most."""
 
-import datetime
+import datetime as dt
 import functools
 import subprocess
 from pathlib import Path
@@ -56,5 +56,5 @@ def place() -> dict[str, str]:
         "cpu": cpu_name(),
         "isa": module.isa() if module else "none",
         "torch": torch.__version__,
-        "date": datetime.date.today().isoformat(),
+        "date": dt.date.today().isoformat(),
     }

@@ -66,6 +66,7 @@ class Entry:
 
     @property
     def seconds(self) -> float | None:
+        """The median, of all iterations."""
         return self.scale * statistics.median(self.times) if self.times else None
 
 

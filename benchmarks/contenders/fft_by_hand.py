@@ -35,7 +35,7 @@ class Workspace:
 
 class _Blur(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, image, kernels, mixing, space):  # noqa: ANN001, ANN205
+    def forward(ctx, image, kernels, mixing, space):
         height, width = space.size
         spectra = fft(rfft(kernels, space.lengths[1]), space.lengths[0], dim=-2)
         conjugates = spectra.conj().resolve_conj()
@@ -53,7 +53,7 @@ class _Blur(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad):  # noqa: ANN001, ANN205
+    def backward(ctx, grad):
         spectra, mixing = ctx.saved_tensors
         space, side, (height, width) = ctx.space, ctx.side, ctx.space.size
         grad_mixing = torch.zeros_like(mixing)

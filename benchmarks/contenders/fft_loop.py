@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The usual FFT loop: the image is transformed once, then one basis after the other."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.fft import irfft2, rfft2
@@ -49,7 +51,7 @@ def gradients(inputs: Inputs) -> Call:
     return through_autograd(inputs, blur)
 
 
-def through_autograd(inputs: Inputs, function) -> Call:  # noqa: ANN001
+def through_autograd(inputs: Inputs, function: Callable[..., Tensor]) -> Call:
     """Forward and backward of a function of (C, H, W), (B, K, K) and (B, H, W)."""
     leaves = [t.detach().requires_grad_() for t in (inputs.image, inputs.kernels, inputs.mixing)]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""scipy.fft with as many workers as there are threads; spectra cached, products and mix by torch."""
+"""scipy.fft with as many workers as there are threads; torch multiplies and mixes."""
 
 import scipy.fft
 import torch
