@@ -27,7 +27,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--contenders", help=f"parts of names, comma-separated, of {names}")
     parser.add_argument("--rounds", type=int, default=3, help="at least (default: %(default)s)")
     parser.add_argument(
-        "--longest", type=float, default=4.0,
+        "--longest", type=float, default=1.5,
         help="leave out baselines whose call takes more seconds (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, help="CSV file (default: benchmarks/results/...)")

@@ -76,7 +76,7 @@ def sweeps() -> list[Job]:
     trained = (*LINEAR, "gradients")
     jobs = [
         Job("reference", REFERENCE, MEMBERS),
-        _around("threads", (*LINEAR, "gradients", "rl-saturated"), threads=1),
+        _around("threads", trained, threads=1),
     ]
     # The slower members at a few points only: a run has to end within half an hour.
     for variable, values, points in (

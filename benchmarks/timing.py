@@ -28,8 +28,9 @@ from blurops.testing import relative_error
 
 # Size of the small case from which an unknown contender's time is foreseen.
 _PILOT = 160
-# In the reference case a call may take this many times longer.
-_PATIENCE = 8.0
+_PILOT_CALLS = 4
+# In the reference case, and for what may be the best baseline, a call may take longer.
+_PATIENCE = 20.0
 # A contender this much slower than the fastest is timed in fewer rounds.
 _FAR_BEHIND = 5.0
 _MOST_ROUNDS = 15
@@ -42,13 +43,13 @@ class Settings:
     Attributes:
         rounds: each contender is timed at least so often.
         budget: seconds for the rounds of one member of one case; within them, up to 15 rounds.
-        longest: a baseline whose call is expected to take more seconds is left out; in the
-            reference case, more than eight times as many.
+        longest: a baseline whose call is expected to take more seconds is left out; a tuned one,
+            or any in the reference case, only beyond twenty times as many.
     """
 
     rounds: int = 3
-    budget: float = 4.0
-    longest: float = 4.0
+    budget: float = 3.0
+    longest: float = 1.5
 
 
 @dataclass
@@ -121,7 +122,8 @@ def reason_to_skip(
     seconds = history.foresee(contender, case, member)
     if seconds is None:
         seconds = pilot(contender, case, member, history)
-    longest = settings.longest * (_PATIENCE if job.sweep == "reference" else 1)
+    patient = job.sweep == "reference" or contender.kind == "tuned"
+    longest = settings.longest * (_PATIENCE if patient else 1)
     if seconds is not None and seconds > longest:
         return f"would take about {seconds:.0f} s"
     return None
@@ -138,10 +140,12 @@ def pilot(contender: Contender, case: Case, member: str, history: History) -> fl
     try:
         inputs = replace(make_inputs(small), iterations=CHECKED_ITERATIONS)
         call = contender.members[member](inputs)
-        call()
-        began = time.perf_counter()
-        call()
-        history.add(contender, small, member, time.perf_counter() - began)
+        taken = []
+        for _ in range(_PILOT_CALLS):
+            began = time.perf_counter()
+            call()
+            taken.append(time.perf_counter() - began)
+        history.add(contender, small, member, min(taken))
     except Exception:  # the case itself will fail, and say so
         return None
     return history.foresee(contender, case, member)

@@ -15,6 +15,7 @@ from benchmarks.contenders import (
     ours,
     scipy_fft,
     solver_fft,
+    tiles_by_hand,
 )
 from benchmarks.contenders.base import Call, Contender
 
@@ -22,8 +23,8 @@ from benchmarks.contenders.base import Call, Contender
 ALL: tuple[Contender, ...] = tuple(
     module.CONTENDER
     for module in (
-        ours, fft_tiles, fft_real, fft_packed, fft_by_hand, fft_loop, scipy_fft, fft_batched,
-        deepinv_op, compiled, direct, solver_fft, authors,
+        ours, fft_tiles, fft_real, fft_packed, tiles_by_hand, fft_by_hand, fft_loop, scipy_fft,
+        fft_batched, deepinv_op, compiled, direct, solver_fft, authors,
     )
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from benchmarks.contenders.base import Call, Contender, fastest
 from benchmarks.contenders.fft_loop import through_autograd
 from benchmarks.inputs import Inputs
 
-_BANDS = (16, 64, 256)
+_BANDS = (32, 256)
 
 
 def blur(image: Tensor, kernels: Tensor, mixing: Tensor, band: int) -> Tensor:

@@ -2,13 +2,12 @@
 """Forward and backward by hand-written FFT, for an optimiser that changes kernels and mixing.
 
 The responses are kept from the forward for the mixing's gradient (B images, but a transform less
-per basis and channel), each spectrum of ``m_b g`` serves the gradients of image and kernel, and the
-kernels' own transforms skip the rows that are zero or not wanted.
+per basis and channel), and each spectrum of ``m_b g`` serves the gradients of image and kernel.
 """
 
 import torch
 from torch import Tensor
-from torch.fft import fft, ifft, irfft, irfft2, rfft, rfft2
+from torch.fft import irfft2, rfft2
 
 from benchmarks.borders import extend_into, fold
 from benchmarks.contenders.base import Call, Contender, good_length
@@ -21,14 +20,14 @@ class Workspace:
 
     def __init__(self, kernels: Tensor, mixing: Tensor, channels: int) -> None:
         basis, side = kernels.shape[0], kernels.shape[-1]
-        self.radius, self.size = side // 2, tuple(mixing.shape[-2:])
+        self.radius, self.side, self.size = side // 2, side, tuple(mixing.shape[-2:])
         self.extended = tuple(n + side - 1 for n in self.size)
         self.lengths = tuple(good_length(n) for n in self.extended)
         half = (self.lengths[0], self.lengths[1] // 2 + 1)
-        self.padded = torch.zeros(self.lengths)
-        self.weighted = torch.zeros(self.lengths)
+        self.padded, self.weighted, self.tap = (torch.zeros(self.lengths) for _ in range(3))
         self.image_spectra = torch.empty(channels, *half, dtype=torch.complex64)
-        self.product, self.spectrum = (torch.empty(half, dtype=torch.complex64) for _ in "ab")
+        self.kernel_spectra = torch.empty(basis, *half, dtype=torch.complex64)
+        self.product, self.spectrum = (torch.empty(half, dtype=torch.complex64) for _ in range(2))
         self.totals = torch.empty(channels, *half, dtype=torch.complex64)
         self.responses = torch.empty(channels, basis, *self.lengths)
 
@@ -36,41 +35,45 @@ class Workspace:
 class _Blur(torch.autograd.Function):
     @staticmethod
     def forward(ctx, image, kernels, mixing, space):
-        height, width = space.size
-        spectra = fft(rfft(kernels, space.lengths[1]), space.lengths[0], dim=-2)
-        conjugates = spectra.conj().resolve_conj()
+        (height, width), side = space.size, space.side
+        space.tap.zero_()
+        for kernel, spectrum in zip(kernels, space.kernel_spectra, strict=True):
+            space.tap[:side, :side] = kernel
+            rfft2(space.tap, out=spectrum)
+        space.kernel_spectra.conj_physical_()
         out = torch.zeros_like(image)
-        for c in range(len(image)):
-            extend_into(space.padded, image[c], space.radius)
+        for c, channel in enumerate(image):
+            extend_into(space.padded, channel, space.radius)
             rfft2(space.padded, out=space.image_spectra[c])
-            for b in range(len(kernels)):
-                torch.mul(space.image_spectra[c], conjugates[b], out=space.product)
+            for b, coefficient in enumerate(mixing):
+                torch.mul(space.image_spectra[c], space.kernel_spectra[b], out=space.product)
                 response = space.responses[c, b]
                 irfft2(space.product, space.lengths, out=response)
-                out[c].addcmul_(response[:height, :width], mixing[b])
-        ctx.space, ctx.side = space, kernels.shape[-1]
-        ctx.save_for_backward(spectra, mixing)
+                out[c].addcmul_(response[:height, :width], coefficient)
+        ctx.space = space
+        ctx.save_for_backward(mixing)
         return out
 
     @staticmethod
     def backward(ctx, grad):
-        spectra, mixing = ctx.saved_tensors
-        space, side, (height, width) = ctx.space, ctx.side, ctx.space.size
+        (mixing,), space = ctx.saved_tensors, ctx.space
+        side, (height, width) = space.side, space.size
         grad_mixing = torch.zeros_like(mixing)
         grad_kernels = mixing.new_empty(len(mixing), side, side)
         space.totals.zero_()
         weighted = space.weighted[:height, :width]
-        for b in range(len(mixing)):
+        for b, coefficient in enumerate(mixing):
             space.spectrum.zero_()
-            for c in range(len(grad)):
-                grad_mixing[b].addcmul_(space.responses[c, b, :height, :width], grad[c])
-                torch.mul(mixing[b], grad[c], out=weighted)
-                rfft2(space.weighted, out=space.product)
-                space.totals[c].addcmul_(space.product, spectra[b])
-                space.spectrum.addcmul_(space.image_spectra[c], space.product.conj_physical_())
-            columns = ifft(space.spectrum, dim=-2)[:side]
-            grad_kernels[b] = irfft(columns, space.lengths[1])[:, :side]
-        extended = irfft2(space.totals, space.lengths)
+            for c, channel in enumerate(grad):
+                grad_mixing[b].addcmul_(space.responses[c, b, :height, :width], channel)
+                torch.mul(coefficient, channel, out=weighted)
+                # Everything is kept conjugate: then one spectrum serves both gradients.
+                rfft2(space.weighted, out=space.product).conj_physical_()
+                space.totals[c].addcmul_(space.product, space.kernel_spectra[b])
+                space.spectrum.addcmul_(space.image_spectra[c], space.product)
+            irfft2(space.spectrum, space.lengths, out=space.tap)
+            grad_kernels[b] = space.tap[:side, :side]
+        extended = irfft2(space.totals.conj_physical_(), space.lengths)
         rows, columns = space.extended
         return fold(extended[:, :rows, :columns], space.radius), grad_kernels, grad_mixing, None
 

@@ -17,7 +17,7 @@ from benchmarks.contenders.base import Call, Contender, fastest
 from benchmarks.inputs import Inputs
 
 _TILES = (72, 96, 144, 192, 240, 288, 384, 576)
-_BATCHES = (2, 4, 8)
+_BATCHES = (4, 8)
 
 
 class TiledFFT:
@@ -118,7 +118,7 @@ def tiles_for(size: int, kernel: int) -> list[int]:
 
     # Below twice the kernel most of a tile is overlap, and above it the count decides.
     usable = [tile for tile in _TILES if tile >= 2 * kernel]
-    return sorted(usable, key=work)[:3]
+    return sorted(usable, key=work)[:2]
 
 
 def _candidates(inputs: Inputs, member: str) -> Call:
