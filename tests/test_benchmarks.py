@@ -20,7 +20,7 @@ from benchmarks.inputs import CHECKED_ITERATIONS, make_inputs, segments, toleran
 from blurops import _boundary
 from blurops.testing import relative_error
 
-QUICK = timing.Settings(rounds=1, budget=0.0)
+QUICK = timing.Settings(rounds=1, budget=0.0, longest=4.0)
 TINY = (
     Case(40, channels=2, basis=3, kernel=5, threads=1),
     Case(36, channels=1, basis=4, kernel=9, threads=1, field="segments"),
@@ -128,13 +128,15 @@ def test_a_failure_is_a_row():
 
 
 def test_what_is_too_slow_or_too_large_is_left_out():
-    right = fake(lambda inputs: truth(inputs, "forward")[0].float())
+    right = fake(lambda inputs: truth(inputs, "forward")[0].float(), kind="usual")
     known, job = timing.History(), Job("size", REFERENCE, ("forward",))
     known.add(right, replace(REFERENCE, size=512), "forward", 30.0)
     foreseen = known.foresee(right, REFERENCE, "forward")
     assert 4 * 30 < foreseen < 5 * 30
     reason = timing.reason_to_skip(right, job, "forward", known, QUICK)
     assert reason == f"would take about {foreseen:.0f} s"
+    tuned = replace(right, kind="tuned")
+    assert timing.reason_to_skip(tuned, job, "forward", known, timing.Settings(longest=10)) is None
     known.add(right, REFERENCE, "forward", 0.1)
     assert timing.reason_to_skip(right, job, "forward", known, QUICK) is None
     large = replace(right, planes=lambda case: 1e9)
