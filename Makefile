@@ -61,7 +61,7 @@ bench-report: $(STAMPS)/bench ## make the tables and plots from the rows of make
 
 # Other packages' warnings are no failures here.
 bench-suite: $(STAMPS)/bench ## time the contenders under pytest-benchmark
-	$(BIN)/python -m pytest benchmarks -o filterwarnings=default --benchmark-sort=mean \
+	$(BIN)/python -m pytest benchmarks/test_suite.py -o filterwarnings=default --benchmark-sort=mean \
 	  --benchmark-columns=min,median,rounds $(PYTEST_ARGS)
 
 bench-memory: $(STAMPS)/test ## measure the peak memory of the native path at 4096x4096x3
