@@ -12,6 +12,7 @@ from benchmarks.rows import Row
 # Where ours is not so many times faster than the best baseline, the tables say so.
 CLEARLY = 2.0
 
+WHOLE_IMAGE = ("torch.fft tuned, real", "torch.fft tuned, packed")
 USUAL_LOOP = "torch.fft loop"
 DEEPINV = "deepinv"
 AUTHORS = "Carbajal et al."
@@ -42,6 +43,10 @@ class Duel:
         """How many times faster ours is than a baseline, None when it has no time."""
         return next((r.seconds / self.ours.seconds for r in self.baselines if r.contender == name),
                     None)  # fmt: skip
+
+    def against_any(self, names: Sequence[str]) -> float | None:
+        """The same for the fastest of several."""
+        return min((r for r in map(self.against, names) if r is not None), default=None)
 
     def against_kind(self, kind: str) -> float | None:
         """How many times faster ours is than the fastest baseline of a kind."""

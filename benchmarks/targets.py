@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks import compare, rows
 from benchmarks.cases import LINEAR, REFERENCE
 from benchmarks.compare import Duel
+from benchmarks.report import times
 
 _MB_PER_THREAD = 32.0
 _FLAT = 1.20
@@ -51,7 +52,10 @@ def _ratios(some: Sequence[Duel]) -> Iterator[Verdict]:
     for member in LINEAR:
         duel = compare.find(some, REFERENCE, member)
         tuned = duel.against_kind("tuned") if duel else None
-        remark = f"aim 7; {duel.best.contender}" if duel and duel.best else ""
+        remark = ""
+        if duel and duel.best:
+            whole = times(duel.against_any(compare.WHOLE_IMAGE))
+            remark = f"aim 7; {duel.best.contender}; {whole} the best whole-image FFT"
         yield at_least(f"{member}: times faster than the best tuned baseline", 4, tuned, remark)
         for name, bound in (
             (compare.USUAL_LOOP, 8), (compare.DEEPINV, 8), (compare.AUTHORS, 25)
