@@ -4,22 +4,27 @@
 import math
 
 from benchmarks.cases import Case
-from blurops.ops.basis_blur import native
+from blurops import _native
+from blurops.ops.basis_blur import tiling
+
+_MEMBERS = {"forward": "basis_blur", "adjoint": "basis_blur_adjoint"}
 
 
 def rounding(case: Case, member: str) -> float | None:
     """Pixels covered by the native path's tiles over pixels of the image.
 
-    None where the native path takes no tiles. ``native.tile_of(kernel_size, image_size, channels,
-    basis, member)`` returns the (rows, columns) that survive in a tile, or None.
+    None for other members, for the direct method, and without the native module.
     """
-    tile_of = getattr(native, "tile_of", None)
-    if tile_of is None or member not in ("forward", "adjoint"):
+    if member not in _MEMBERS or _native.module() is None:
         return None
-    sides = (case.size, case.size)
-    tile = tile_of((case.kernel, case.kernel), sides, case.channels, case.basis, member)
-    if tile is None:
+    size, taps = (case.size, case.size), (case.kernel, case.kernel)
+    work = tiling.Work(_MEMBERS[member], 1, case.channels, case.basis, size, taps, 4)
+    chosen = tiling.choose(work, "auto")
+    if chosen == tiling.DIRECT:
         return None
-    return math.prod(
-        math.ceil(side / kept) * kept / side for side, kept in zip(sides, tile, strict=True)
+    kept = (
+        chosen.height - math.ceil(case.kernel / chosen.parts_down) + 1,
+        chosen.width - math.ceil(case.kernel / chosen.parts_across) + 1,
     )
+    counts = tiling.tile_counts(size, taps, chosen)
+    return math.prod(counts) * math.prod(kept) / math.prod(size)

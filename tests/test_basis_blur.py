@@ -274,9 +274,7 @@ def test_half_types_round_once_through_subnormals_and_infinities(native):
     image = every.reshape(1, 1, 256, 256)
     one = torch.ones(1, 1, 1, 1)
     mixing = torch.ones(1, 1, 256, 256)
-    result = blurops.basis_blur(
-        image, one.half(), mixing.half(), backend="native", method="direct"
-    )
+    result = blurops.basis_blur(image, one.half(), mixing.half(), backend="native", method="direct")
     assert torch.equal(result.isnan(), image.isnan())
     assert torch.equal(result[~image.isnan()], image[~image.isnan()])
     scaled = random_tensor((1, 1, 256, 256), torch.float32, 47)

@@ -18,6 +18,7 @@ from benchmarks.contenders import ALL, deepinv_op
 from benchmarks.contenders.base import Contender, good_length
 from benchmarks.inputs import CHECKED_ITERATIONS, make_inputs, segments, tolerance, truth
 from blurops import _boundary
+from blurops.ops.basis_blur import tiling
 from blurops.testing import relative_error
 
 QUICK = timing.Settings(rounds=1, budget=0.0, longest=4.0)
@@ -164,13 +165,13 @@ def test_measured_rows_are_complete_and_kept(tmp_path):
         rows.read(path)
 
 
-def test_tile_rounding_follows_the_native_path(monkeypatch):
-    case = replace(REFERENCE, size=100)
-    monkeypatch.setattr(tiles.native, "tile_of", lambda *problem: None, raising=False)
-    assert tiles.rounding(case, "forward") is None
-    monkeypatch.setattr(tiles.native, "tile_of", lambda *problem: (30, 50), raising=False)
-    assert tiles.rounding(case, "forward") == pytest.approx(1.2)
-    assert tiles.rounding(case, "gradients") is None
+def test_tile_rounding_by_hand(native):
+    case = replace(REFERENCE, size=100, kernel=9)
+    with tiling.forced(tiling.Tiling(64, 128)):  # 56 rows and 120 columns of a tile survive
+        assert tiles.rounding(case, "forward") == pytest.approx(2 * 56 * 120 / 100**2)
+        assert tiles.rounding(case, "gradients") is None
+    with tiling.forced(tiling.DIRECT):
+        assert tiles.rounding(case, "adjoint") is None
 
 
 def test_the_probe_measures_every_instruction_set(native):

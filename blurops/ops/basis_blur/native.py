@@ -56,7 +56,9 @@ def _launch(
         return out
     count, channels, height, width = image
     batch, basis, *taps = kernels
-    work = Work(member, count, channels, basis, tuple(mixing[-2:]), tuple(taps), _compute_bytes(out))
+    work = Work(
+        member, count, channels, basis, tuple(mixing[-2:]), tuple(taps), _compute_bytes(out)
+    )
     # Problem in csrc/basis_blur/basis_blur.h, in its order.
     sizes = (
         count, channels, basis, height, width, *mixing[-2:], *taps, *anchor,
