@@ -6,6 +6,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
@@ -20,7 +21,7 @@ DRIVER := $(strip $(shell command -v nvidia-smi 2>/dev/null) $(wildcard /proc/dr
 DEMO_CUDA := $(if $(DRIVER),auto,0)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof lint format wheel sdist bench-memory clean distclean
+.PHONY: help demo test proof lint format wheel sdist bench bench-report bench-suite bench-memory clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +51,18 @@ wheel: $(STAMPS)/tools ## build a wheel into dist/
 
 sdist: $(STAMPS)/tools ## build a source archive into dist/
 	$(BIN)/python -c 'from setuptools.build_meta import build_sdist; print(build_sdist("dist"))'
+
+bench: $(STAMPS)/bench ## time blurops beside the baselines, write benchmarks/results/ (about twenty minutes on two idle cores)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-report: $(STAMPS)/bench ## make the tables and plots from the rows of make bench, and judge them
+	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.targets
+
+# Other packages' warnings are no failures here.
+bench-suite: $(STAMPS)/bench ## time the contenders under pytest-benchmark
+	$(BIN)/python -m pytest benchmarks/test_suite.py -o filterwarnings=default --benchmark-sort=mean \
+	  --benchmark-columns=min,median,rounds $(PYTEST_ARGS)
 
 bench-memory: $(STAMPS)/test ## measure the peak memory of the native path at 4096x4096x3
 	$(BIN)/python benchmarks/memory.py
@@ -84,6 +97,10 @@ $(STAMPS)/test: $(STAMPS)/tools $(NATIVE)
 	@BLUROPS_CUDA=$${BLUROPS_CUDA:-auto} $(INSTALL) -e '.[test]'
 	$(REPORT)
 	@touch $(STAMPS)/demo $@
+
+$(STAMPS)/bench: $(STAMPS)/test
+	@$(PIP) pytest-benchmark
+	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/tools
 	@$(PIP) ruff clang-format

@@ -9,6 +9,7 @@
 
 #include "basis_blur/basis_blur.h"
 #include "common/isa.h"
+#include "common/peak.h"
 #include "rl_step/rl_step.h"
 #if defined(BLUROPS_CUDA)
 #include "common/cuda_device.h"
@@ -160,6 +161,10 @@ PYBIND11_MODULE(_C, module) {
   module.def("isa", [] { return blurops::isa_name(blurops::active_isa()); });
   module.def("available_isas", &blurops::available_isas);
   module.def("force_isa", &blurops::force_isa);
+
+  // The yardsticks of benchmarks/: operations and bytes per second.
+  module.def("peak_flops", &blurops::peak_flops, py::call_guard<py::gil_scoped_release>());
+  module.def("peak_bandwidth", &blurops::peak_bandwidth, py::call_guard<py::gil_scoped_release>());
 
   // (available, device name or reason), or None in a build without CUDA.
   module.def("cuda_status", []() -> py::object {

@@ -56,14 +56,14 @@ def authors_sets(values, kernels, threshold, erode, smooth, dilate):
 
 def authors_restore(
     v, blur, *, gamma, iterations=30, variant="combined", threshold=0.99, tv=1e-3,
-    erode=True, smooth=True, dilate=False, stop=True,
+    erode=True, smooth=True, dilate=False, stop=True, apply=authors_blur,
 ):  # fmt: skip
     """Specification of the released code: 5.1 to 5.4 of its description. Returns (u, updates)."""
     kernels, mixing, turned = blur.kernels, blur.mixing, blur.kernels.flip(-1, -2)
     light, u, previous = v**gamma, v.clone(), 1000.0
     for done in range(iterations):
         current = u**gamma
-        blurred = authors_blur(current, kernels, mixing)
+        blurred = apply(current, kernels, mixing)
         response, slope = authors_response(blurred)
         if variant == "combined":
             z0, z = authors_sets(u, kernels, threshold, erode, smooth, dilate)
@@ -71,8 +71,8 @@ def authors_restore(
             q_s = light * slope / (response + 1e-6) + 1 - slope
             f_u = z0 * u
             f_s = u - f_u
-            f_u = (f_u**gamma * authors_blur(q_u, turned, mixing)) ** (1 / gamma)
-            f_s = (f_s**gamma * authors_blur(q_s, turned, mixing)) ** (1 / gamma)
+            f_u = (f_u**gamma * apply(q_u, turned, mixing)) ** (1 / gamma)
+            f_s = (f_s**gamma * apply(q_s, turned, mixing)) ** (1 / gamma)
             new = f_u + f_s
         else:
             q = light / (blurred + 1e-6)
@@ -81,7 +81,7 @@ def authors_restore(
             if variant == "masked":
                 t = (v < threshold).to(v.dtype)
                 q = light * t / (blurred + 1e-6) + 1 - t
-            new = (current * authors_blur(q, turned, mixing)) ** (1 / gamma)
+            new = (current * apply(q, turned, mixing)) ** (1 / gamma)
         new = new / (1 - tv * authors_divergence(u))
         if variant == "combined" and stop:
             loss = float(((blurred.clamp(max=1.5) ** (1 / gamma) - v) ** 2).mean())
