@@ -146,11 +146,11 @@ def basis_blur(
         NotImplementedError: the backend asked for cannot run this call; the message says why.
 
     Note:
-        Differentiable to any order in image, kernels and mixing. NaN propagates, by spectra over the
-        whole tile that holds it. No tensor of size B*C*H*W is made by the native backend, and its
-        results repeat bit for bit whatever the thread count. Zeros around all kernels are trimmed,
-        and bases whose mixing is zero all over a tile are skipped, without changing the result;
-        :func:`prune` makes such zeros where little is lost.
+        Differentiable to any order in image, kernels and mixing. NaN propagates, by spectra over
+        the whole tile that holds it. No tensor of size B*C*H*W is made by the native backend, and
+        its results repeat bit for bit whatever the thread count. Zeros around all kernels are
+        trimmed, and bases whose mixing is zero all over a tile are skipped, without changing the
+        result; :func:`prune` makes such zeros where little is lost.
 
     Example:
         >>> import torch, blurops
