@@ -21,7 +21,7 @@ DRIVER := $(strip $(shell command -v nvidia-smi 2>/dev/null) $(wildcard /proc/dr
 DEMO_CUDA := $(if $(DRIVER),auto,0)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test proof lint format wheel sdist bench bench-report bench-suite bench-memory clean distclean
+.PHONY: help demo test proof lint format wheel sdist bench bench-report bench-suite calibrate bench-memory clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench-report: $(STAMPS)/bench ## make the tables and plots from the rows of make
 bench-suite: $(STAMPS)/bench ## time the contenders under pytest-benchmark
 	$(BIN)/python -m pytest benchmarks/test_suite.py -o filterwarnings=default --benchmark-sort=mean \
 	  --benchmark-columns=min,median,rounds $(PYTEST_ARGS)
+
+calibrate: $(STAMPS)/test ## refit the constants by which method="auto" picks (half a minute, idle machine)
+	$(BIN)/python benchmarks/calibrate.py
 
 bench-memory: $(STAMPS)/test ## measure the peak memory of the native path at 4096x4096x3
 	$(BIN)/python benchmarks/memory.py
