@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The four members of the basis-mixed family on one set of inputs, held to the reference."""
 
+import math
+
 import torch
 
 import blurops
 from blurops.ops.basis_blur import tiling
-from blurops.testing import CASES, Shape, accuracy, family_tensors, relative_error
+from blurops.testing import CASES, Shape, accuracy, family_tensors
 
 
 def members(tensors, shape):
@@ -46,11 +48,17 @@ def assert_family(
         with tiling.forced(tiles):
             result = call(case.name, args, boundary=boundary, backend="native")
         exact = call(case.name, as_doubles(args), **reference)
-        largest = float(call(case.name, magnitudes(args), **reference).max())
-        allowed = accuracy(dtype, case.terms(shape))
+        magnitude = call(case.name, magnitudes(args), **reference)
+        terms = case.terms(shape)
+        allowed = accuracy(dtype, terms)
         where = f"{case.name} {boundary} {dtype} {shape} {tiles}"
         assert result.dtype == dtype, where
         assert result.shape == exact.shape, where
-        assert relative_error(result, exact) <= allowed.relative, where
+        difference = (result.double() - exact).abs()
+        # A sum of random signs is about as large as its terms' magnitudes over the root of their
+        # number; where it happens to be smaller, as a gradient of one number can be, its rounding
+        # is not.
+        typical = magnitude.norm() / math.sqrt(terms)
+        assert difference.norm() <= allowed.relative * max(exact.norm(), typical), where
         # Nothing but rounding: where nothing is summed the result is exactly zero.
-        assert float((result.double() - exact).abs().max()) <= allowed.peak * largest, where
+        assert difference.max() <= allowed.peak * magnitude.max(), where

@@ -31,13 +31,17 @@ struct Tile {
         columns(smaller(plan.columns, plan.problem.out_width - x)) {}
 };
 
+// Added to a plane, in bytes: a load that follows a store to an address equal modulo 4096 waits for
+// it, and mixing and sums are read and written at the same place of planes side by side.
+constexpr int64_t kSkew = 320;
+
 // The working memory of one thread, carved from one block. Planes of pixels have rows of `stride`.
 template <typename A>
 struct TileScratch {
   TileTransform<A> transform;
   int64_t spectrum;  // elements of one
   int64_t stride;    // of a row of blurred pixels, whole vectors
-  int64_t plane;     // tile height x stride: the rows beyond the tile's pixels stay zero
+  int64_t plane;     // tile height x stride and more: rows beyond the tile's pixels stay zero
   int64_t sums_count;
 
   A* half;      // between the two passes of a transform
@@ -58,7 +62,7 @@ struct TileScratch {
     const int64_t group = plan.channel_group;
     spectrum = transform.elements();
     stride = (plan.columns + kLanes - 1) / kLanes * kLanes;
-    plane = transform.y.size * stride;
+    plane = transform.y.size * stride + kSkew / int64_t{sizeof(A)};
     sums_count = group > plan.problem.basis + 1 ? group : plan.problem.basis + 1;
     half = take(spectrum);
     work = take(work_elements(transform));

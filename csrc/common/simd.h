@@ -36,5 +36,17 @@ struct Simd {
   static void write(A* to, Vec value) { *reinterpret_cast<Unaligned*>(to) = value; }
 };
 
+// Makes the compiler hold a vector in a register from here on.
+template <typename V>
+inline __attribute__((always_inline)) void in_register(V& value) {
+#if defined(__x86_64__)
+  asm("" : "+v"(value));
+#elif defined(__aarch64__)
+  asm("" : "+w"(value));
+#else
+  (void)value;
+#endif
+}
+
 }  // namespace
 }  // namespace blurops

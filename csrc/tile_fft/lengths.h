@@ -14,23 +14,18 @@ namespace {
 template <typename A>
 struct LengthTable {
   Length<A> length;
-  std::vector<A> by_column, by_row;
+  std::vector<A> twiddles;
 
   explicit LengthTable(Factors f) {
     const int size = f.radix1 * f.radix2;
-    by_column.resize(2 * size);
-    by_row.resize(2 * size);
-    for (int k = 0; k < f.radix1; ++k) {
-      for (int n = 0; n < f.radix2; ++n) {
+    for (int n = 0; n < f.radix2; ++n) {
+      for (int k = 0; k < f.radix1; ++k) {
         const double angle = -2 * 3.14159265358979323846 * n * k / size;
-        const A re = static_cast<A>(std::cos(angle)), im = static_cast<A>(std::sin(angle));
-        by_column[(n * f.radix1 + k) * 2] = re;
-        by_column[(n * f.radix1 + k) * 2 + 1] = im;
-        by_row[(k * f.radix2 + n) * 2] = re;
-        by_row[(k * f.radix2 + n) * 2 + 1] = im;
+        twiddles.push_back(static_cast<A>(std::cos(angle)));
+        twiddles.push_back(static_cast<A>(std::sin(angle)));
       }
     }
-    length = {size, f.radix1, f.radix2, by_column.data(), by_row.data()};
+    length = {size, f.radix1, f.radix2, twiddles.data()};
   }
 };
 

@@ -5,7 +5,8 @@
 // butterflies (Cooley and Tukey, 1965). The forward one leaves frequency k1 + R1 k2 at position k1
 // R2 + k2 and the inverse one takes it from there, so nothing is ever reordered: spectra are only
 // multiplied with each other, position by position. The inverse runs the same stages in the other
-// order on numbers whose real and imaginary parts have changed places.
+// order on numbers whose real and imaginary parts have changed places. Both apply the twiddles in
+// the stage along R1, the far end from the spectrum: the near stage multiplies spectra already.
 //
 // A spectrum is stored as [block of L positions along y][position along x][re, im][L lanes];
 // `half`, between the passes, as [block][x][re, im][L].
@@ -21,8 +22,7 @@ namespace {
 template <typename A>
 struct Length {
   int size, radix1, radix2;
-  const A* by_column;  // exp(-2 pi i n2 k1 / N) as (n2, k1, 2): after the first forward stage
-  const A* by_row;     // the same as (k1, n2, 2): after the first inverse stage
+  const A* twiddles;  // exp(-2 pi i n2 k1 / N) as (n2, k1, 2)
 };
 
 template <typename A>
@@ -35,9 +35,14 @@ struct TileTransform {
   int64_t elements() const { return int64_t{y.size} * x.size * 2; }
 };
 
+// Read once: a compiler that takes operands from memory would load those that are used twice twice,
+// and loads are what the products of spectra wait for.
 template <typename A>
 BLUROPS_INLINE Pair<typename Simd<A>::Vec> read_pair(const A* from) {
-  return {Simd<A>::read(from), Simd<A>::read(from + Simd<A>::kLanes)};
+  Pair<typename Simd<A>::Vec> value = {Simd<A>::read(from), Simd<A>::read(from + Simd<A>::kLanes)};
+  in_register(value.re);
+  in_register(value.im);
+  return value;
 }
 
 template <typename A>
@@ -51,28 +56,32 @@ BLUROPS_INLINE Pair<V> swapped(Pair<V> a) {
   return {a.im, a.re};
 }
 
-// `count` butterflies: the j-th takes load(j * step + i * stride) for i < R, multiplies its results
-// by twiddles[j][i], and hands them to store() under the same positions.
-template <int R, typename A, bool kTwiddle, typename Load, typename Store>
+enum class Twiddle { kNone, kBefore, kAfter };
+
+// `count` butterflies: the j-th takes load(j * step + i * stride) for i < R, multiplies what goes
+// in or what comes out by twiddles[j][i], and hands its results to store() under the same
+// positions.
+template <int R, typename A, Twiddle kTwiddle, typename Load, typename Store>
 BLUROPS_INLINE void stage(int count, int step, int stride, const A* twiddles, Load load,
                           Store store) {
   for (int j = 0; j < count; ++j) {
+    const A* w = twiddles + j * R * 2;
     Pair<typename Simd<A>::Vec> x[R];
 #pragma GCC unroll 16
-    for (int i = 0; i < R; ++i) x[i] = load(j * step + i * stride);
+    for (int i = 0; i < R; ++i) {
+      x[i] = load(j * step + i * stride);
+      if (kTwiddle == Twiddle::kBefore && i > 0) x[i] = times(x[i], w[2 * i], w[2 * i + 1]);
+    }
     Butterfly<R>::template run<A>(x);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
-      if (kTwiddle && i > 0) {
-        const A* w = twiddles + (j * R + i) * 2;
-        x[i] = times(x[i], w[0], w[1]);
-      }
+      if (kTwiddle == Twiddle::kAfter && i > 0) x[i] = times(x[i], w[2 * i], w[2 * i + 1]);
       store(j * step + i * stride, x[i]);
     }
   }
 }
 
-template <typename A, bool kTwiddle, typename Load, typename Store>
+template <typename A, Twiddle kTwiddle, typename Load, typename Store>
 BLUROPS_INLINE void any_stage(int radix, int count, int step, int stride, const A* twiddles,
                               Load load, Store store) {
   switch (radix) {
@@ -90,11 +99,11 @@ template <typename A, typename Load, typename Store>
 BLUROPS_INLINE void forward(const Length<A>& length, A* work, Load load, Store store) {
   constexpr int kPair = 2 * Simd<A>::kLanes;
   const int first = length.radix1, second = length.radix2;
-  any_stage<A, true>(first, second, 1, second, length.by_column, load,
-                     [=](int i, auto value) { write_pair(work + i * kPair, value); });
-  any_stage<A, false>(
-      second, first, second, 1, length.by_column,
-      [=](int i) { return read_pair(work + i * kPair); }, store);
+  any_stage<A, Twiddle::kAfter>(first, second, 1, second, length.twiddles, load,
+                                [=](int i, auto value) { write_pair(work + i * kPair, value); });
+  any_stage<A, Twiddle::kNone>(
+      second, first, second, 1, length.twiddles, [=](int i) { return read_pair(work + i * kPair); },
+      store);
 }
 
 // load(position) -> X; store(n, value), which may ignore the n it has no use for.
@@ -102,11 +111,11 @@ template <typename A, typename Load, typename Store>
 BLUROPS_INLINE void inverse(const Length<A>& length, A* work, Load load, Store store) {
   constexpr int kPair = 2 * Simd<A>::kLanes;
   const int first = length.radix1, second = length.radix2;
-  any_stage<A, true>(
-      second, first, second, 1, length.by_row, [=](int i) { return swapped(load(i)); },
+  any_stage<A, Twiddle::kNone>(
+      second, first, second, 1, length.twiddles, [=](int i) { return swapped(load(i)); },
       [=](int i, auto value) { write_pair(work + i * kPair, value); });
-  any_stage<A, false>(
-      first, second, 1, second, length.by_row, [=](int i) { return read_pair(work + i * kPair); },
+  any_stage<A, Twiddle::kBefore>(
+      first, second, 1, second, length.twiddles, [=](int i) { return read_pair(work + i * kPair); },
       [=](int i, auto value) { store(i, swapped(value)); });
 }
 

@@ -19,6 +19,7 @@ _TRANSFORM = "csrc/tile_fft/transform.h"
 _TRANSPOSE = "csrc/tile_fft/transpose.h"
 _TABLES = "csrc/tile_fft/lengths.h"
 _KERNELS = "csrc/basis_blur/tiles.cpp"
+_PASSES = "csrc/basis_blur/tile_passes.h"
 _WINDOW = "csrc/basis_blur/tile_window.h"
 _LAUNCH = "csrc/basis_blur/tile_launch.cpp"
 _NATIVE = "blurops/ops/basis_blur/native.py"
@@ -62,17 +63,17 @@ TRANSFORMS = (
         LENGTHS,
     ),
     Mutant(
-        "tile transforms: the inverse's table is the conjugate",
-        _TABLES,
-        "by_row[(k * f.radix2 + n) * 2 + 1] = im;",
-        "by_row[(k * f.radix2 + n) * 2 + 1] = -im;",
+        "tile transforms: a first twiddle of the forward is left out",
+        _TRANSFORM,
+        "if (kTwiddle == Twiddle::kAfter && i > 0)",
+        "if (kTwiddle == Twiddle::kAfter && i > 1)",
         LENGTHS,
     ),
     Mutant(
-        "tile transforms: a first twiddle is left out",
+        "tile transforms: a first twiddle of the inverse is left out",
         _TRANSFORM,
-        "if (kTwiddle && i > 0)",
-        "if (kTwiddle && i > 1)",
+        "if (kTwiddle == Twiddle::kBefore && i > 0)",
+        "if (kTwiddle == Twiddle::kBefore && i > 1)",
         LENGTHS,
     ),
     Mutant(
@@ -153,14 +154,14 @@ WINDOWS = (
 PRODUCTS = (
     Mutant(
         "tiles: the forward's product is that of the conjugate",
-        _KERNELS,
-        "sum.re = x.re * f.re - x.im * f.im;",
-        "sum.re = x.re * f.re + x.im * f.im;",
+        _PASSES,
+        "return {x.re * f.re - x.im * f.im, x.re",
+        "return {x.re * f.re + x.im * f.im, x.re",
         LENGTHS,
     ),
     Mutant(
         "tiles: the last part of the kernels is not summed",
-        _KERNELS,
+        _PASSES,
         "for (int64_t part = 1; part < parts; ++part) {",
         "for (int64_t part = 1; part < parts - 1; ++part) {",
         PARTS,
@@ -216,7 +217,7 @@ PRODUCTS = (
     ),
     Mutant(
         "tiles: every sample takes the first one's kernels",
-        _KERNELS,
+        _PASSES,
         "const int64_t sample = plan.problem.kernels_batched ? n : 0;",
         "const int64_t sample = 0 * n;",
         SHARING,
@@ -275,7 +276,7 @@ SUMS = (
     ),
     Mutant(
         "tiles: a second group of channels is the first again",
-        _KERNELS,
+        _PASSES,
         "plane_of<T>(image, tile.n, c0 + c, p.channels, p.height * p.width);",
         "plane_of<T>(image, tile.n, c, p.channels, p.height * p.width);",
         SHARING,
@@ -289,14 +290,14 @@ SUMS = (
     ),
     Mutant(
         "tiles: the fold takes every tile for the first",
-        _KERNELS,
+        _PASSES,
         "const int64_t row = plan.row_map[top + u];",
         "const int64_t row = plan.row_map[top + u - tile.y];",
         LENGTHS,
     ),
     Mutant(
         "tiles: the fold keeps only the last of what lands on a border pixel",
-        _KERNELS,
+        _PASSES,
         "if (map[v] >= 0) to[map[v]] += from[v];",
         "if (map[v] >= 0) to[map[v]] = from[v];",
         LENGTHS,

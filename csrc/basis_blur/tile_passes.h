@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the members of the family are made of, over one tile: spectra of the image, responses to a
+// pair of bases, spectra of mixed pixels, and the inverse that is folded back into the image.
+// Included by tiles.cpp alone, once per instruction set.
+#pragma once
+
+#include "basis_blur/tile_window.h"
+
+namespace blurops {
+namespace {
+
+template <typename T>
+using ComputeOf = typename Compute<T>::type;
+
+template <typename A>
+const A* pair_spectrum(const TilePlan& plan, const TileScratch<A>& s, int64_t n, int64_t pair) {
+  const int64_t sample = plan.problem.kernels_batched ? n : 0;
+  return static_cast<const A*>(plan.spectra) +
+         (sample * plan.pairs + pair) * plan.parts * s.spectrum;
+}
+
+// Spectrum of a window whose lanes come from load(y, x0).
+template <typename A, typename Load>
+BLUROPS_INLINE void transform_window(TileScratch<A>& s, A* spectrum, Load load) {
+  const TileTransform<A>& t = s.transform;
+  for (int x0 = 0; x0 < t.x.size; x0 += t.kLanes) {
+    forward_columns(t, x0, s.half, s.work, [=](int y) { return load(y, x0); });
+  }
+  for (int b = 0; b < t.blocks(); ++b) {
+    forward_rows(t, b, t.x.size, s.half, s.work,
+                 [=](int64_t i, auto value) { write_pair(spectrum + i, value); });
+  }
+}
+
+// Spectra of channels c0 .. c0 + count - 1 as each part of the kernels sees them; lists the live
+// ones.
+template <typename T, typename A>
+void load_spectra(const TilePlan& plan, const Tile& tile, const void* image, int64_t c0,
+                  int64_t count, TileScratch<A>& s) {
+  using V = Simd<A>;
+  const Problem& p = plan.problem;
+  const A* window = s.window;
+  const int64_t width = s.transform.x.size;
+  s.live_count = 0;
+  for (int64_t c = 0; c < count; ++c) {
+    const T* from = plane_of<T>(image, tile.n, c0 + c, p.channels, p.height * p.width);
+    bool any = false;
+    for (int64_t part = 0; part < plan.parts; ++part) {
+      any |= load_window(plan, tile, from, part, s.transform, s.window);
+      if (plan.parts == 1 && !any) break;
+      transform_window(s, s.spectra + (c * plan.parts + part) * s.spectrum, [=](int y, int x0) {
+        return Pair<typename V::Vec>{V::read(window + y * width + x0), typename V::Vec{}};
+      });
+    }
+    if (any) s.live[s.live_count++] = c;
+  }
+}
+
+// Values of channels c0 .. c0 + count - 1 at a tile; lists the live ones. The gradients, which need
+// both, load these first: their live channels are those of the image.
+template <typename T, typename A>
+void load_pixels(const TilePlan& plan, const Tile& tile, const void* image, int64_t c0,
+                 int64_t count, int64_t height, TileScratch<A>& s) {
+  const Problem& p = plan.problem;
+  s.live_count = 0;
+  for (int64_t c = 0; c < count; ++c) {
+    const T* from = plane_of<T>(image, tile.n, c0 + c, p.channels, p.out_height * p.out_width);
+    if (load_plane(plan, tile, from, s.stride, height, s.pixels + c * s.plane)) {
+      s.live[s.live_count++] = c;
+    }
+  }
+}
+
+// The product of two spectra at a place.
+template <typename A>
+BLUROPS_INLINE Pair<typename Simd<A>::Vec> product_at(const A* image, const A* kernels) {
+  const auto x = read_pair(image), f = read_pair(kernels);
+  return {x.re * f.re - x.im * f.im, x.re * f.im + x.im * f.re};
+}
+
+// The responses of one channel to a pair of bases: store(offset in a plane, values).
+template <typename A, typename Fetch, typename Store>
+BLUROPS_INLINE void respond(const TilePlan& plan, const Tile& tile, const A* image,
+                            const A* kernels, TileScratch<A>& s, Fetch& fetch, Store store) {
+  const TileTransform<A> t = s.transform;  // a copy, which no store can change
+  const int columns = static_cast<int>(tile.columns), rows = static_cast<int>(tile.rows);
+  const int64_t stride = s.stride, spectrum = s.spectrum, parts = plan.parts;
+  const auto rows_pass = [&](auto product) {
+    for (int b = 0; b < t.blocks(); ++b) {
+      fetch.step();
+      inverse_rows(t, b, columns, s.half, s.work, product);
+    }
+  };
+  // One part, the usual case, has a loop of its own without tests inside.
+  if (plan.parts == 1) {
+    rows_pass([=](int64_t i) { return product_at(image + i, kernels + i); });
+  } else {
+    rows_pass([=](int64_t i) {
+      auto sum = product_at(image + i, kernels + i);
+      for (int64_t part = 1; part < parts; ++part) {
+        const int64_t at = part * spectrum + i;
+        sum = sum + product_at(image + at, kernels + at);
+      }
+      return sum;
+    });
+  }
+  for (int x0 = 0; x0 < columns; x0 += t.kLanes) {
+    inverse_columns(t, x0, s.half, s.work, [=](int y, auto value) {
+      if (y < rows) store(y * stride + x0, value);
+    });
+  }
+}
+
+// Of the pair that follows, in `steps` steps.
+template <typename T>
+Prefetch<T> prefetch_after(const TilePlan& plan, const Tile& tile, int64_t pair, int64_t steps) {
+  return pair + 1 < plan.pairs ? Prefetch<T>(plan, tile, pair + 1, steps) : Prefetch<T>();
+}
+
+template <typename T, typename A>
+void store_plane(const TilePlan& plan, const Tile& tile, int64_t stride, const A* from, T* to) {
+  const int64_t width = plan.problem.out_width;
+  to += tile.y * width + tile.x;
+  for (int64_t y = 0; y < tile.rows; ++y, from += stride, to += width) {
+    for (int64_t x = 0; x < tile.columns; ++x) store(from[x], to + x);
+  }
+}
+
+// add(offset in the spectra of all parts, P) with P the spectrum of (m_a + i m_b) v over a tile, v
+// one plane of s.pixels; the same P for every part.
+template <typename A, typename Fetch, typename Add>
+BLUROPS_INLINE void transform_mixed(const TilePlan& plan, const Tile& tile, const A* pixels,
+                                    TileScratch<A>& s, Fetch& fetch, Add add) {
+  using V = Simd<A>;
+  const TileTransform<A> t = s.transform;
+  const A *first = s.mixing, *second = s.mixing + s.plane;
+  const int64_t stride = s.stride, spectrum = s.spectrum, parts = plan.parts;
+  int x0 = 0;
+  for (; x0 < tile.columns; x0 += t.kLanes) {
+    fetch.step();
+    forward_columns(t, x0, s.half, s.work, [=](int y) {
+      const int64_t i = y * stride + x0;
+      const auto v = V::read(pixels + i);
+      return Pair<typename V::Vec>{v * V::read(first + i), v * V::read(second + i)};
+    });
+  }
+  const auto rows_pass = [&](auto store) {
+    for (int b = 0; b < t.blocks(); ++b) forward_rows(t, b, x0, s.half, s.work, store);
+  };
+  if (parts == 1) {
+    rows_pass(add);
+  } else {
+    rows_pass([=](int64_t i, auto value) {
+      for (int64_t part = 0; part < parts; ++part) add(part * spectrum + i, value);
+    });
+  }
+}
+
+// Add the real part of the inverse of `sums` to the target, each value where the boundary read it.
+template <typename A>
+void fold(const TilePlan& plan, const Tile& tile, const A* sums, int64_t part, A* target,
+          TileScratch<A>& s) {
+  using V = Simd<A>;
+  const TileTransform<A>& t = s.transform;
+  const int64_t parts_across = plan.problem.tiling.parts_across;
+  const int64_t top = tile.y + part / parts_across * plan.part_height;
+  const int64_t left = tile.x + part % parts_across * plan.part_width;
+  const int64_t rows = smaller(tile.rows + plan.part_height - 1, plan.extended_rows - top);
+  const int64_t columns = smaller(tile.columns + plan.part_width - 1, plan.extended_columns - left);
+  if (rows <= 0 || columns <= 0) return;
+  A* window = s.window;
+  const int64_t width = t.x.size;
+  for (int b = 0; b < t.blocks(); ++b) {
+    inverse_rows(t, b, static_cast<int>(columns), s.half, s.work,
+                 [=](int64_t i) { return read_pair(sums + i); });
+  }
+  for (int x0 = 0; x0 < columns; x0 += t.kLanes) {
+    inverse_columns(t, x0, s.half, s.work,
+                    [=](int y, auto value) { V::write(window + y * width + x0, value.re); });
+  }
+  const int64_t* map = plan.column_map + left;
+  const bool plain = map[0] >= 0 && map[columns - 1] - map[0] == columns - 1;
+  for (int64_t u = 0; u < rows; ++u) {
+    const int64_t row = plan.row_map[top + u];
+    if (row < 0) continue;
+    A* to = target + row * plan.problem.width;
+    const A* from = window + u * width;
+    if (plain) {
+      to += map[0];
+      for (int64_t v = 0; v < columns; ++v) to[v] += from[v];
+    } else {
+      for (int64_t v = 0; v < columns; ++v) {
+        if (map[v] >= 0) to[map[v]] += from[v];
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace blurops
