@@ -13,7 +13,7 @@ from blurops import _check
 from blurops._interop import array_function
 from blurops._register import LIBRARY, declare
 from blurops.ops.basis_blur.shapes import blurred_size
-from blurops.ops.rl_step import native, reference
+from blurops.ops.rl_step import native, reference, triton
 from blurops.ops.rl_step.saturation import Saturation
 
 # At tv = 1 / (2 + sqrt(2)) the divisor could reach zero.
@@ -113,7 +113,7 @@ _rl_step = declare(
     "str? backend=None) -> Tensor",
     shape=_shape,
     package=__package__,
-    backends=("native", "reference"),
+    backends=("native", "triton", "reference"),
     backward=_backward,
     autocast=torch.float32,
     names_backend=True,
@@ -158,8 +158,10 @@ def from_blurred(
     wanted = torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (blurred, *tensors)
     )
-    able = options["backend"] in (None, "native") and not wanted
-    module = native if able and native.supports(tensors, options) is None else reference
+    module = reference
+    for name, fused in (("triton", triton), ("native", native)) if not wanted else ():
+        if options["backend"] in (None, name) and fused.supports(tensors, options) is None:
+            module = fused
     return module.rl_step(*tensors, blurred=blurred, **options)
 
 

@@ -11,7 +11,7 @@ from blurops import _check
 from blurops._interop import array_function
 from blurops._register import declare
 
-_BACKENDS = ("reference",)
+_BACKENDS = ("triton", "reference")
 
 
 def check_response(function: str, a: float, level: float) -> None:

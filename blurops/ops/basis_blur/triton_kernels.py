@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The four members as Triton kernels; :mod:`.triton` prepares their arguments.
+
+A pixel's own kernel is synthesised for a block of pixels and a block of taps at a time, by one
+matrix product of mixing and basis kernels, and used at once: ``w[p, t] = sum_b m_b[p] k_b[t]``. It
+is never stored. No borders here: images come extended by the boundary, and the adjoint writes an
+extended image that is folded afterwards.
+
+Sizes in capitals are compile-time: ``ACC`` is the type of all sums, ``PRECISION`` that of products
+(see :func:`_rounded`), ``BASIS``, ``TAPS`` and ``ROWS`` x ``COLUMNS`` are the sides of the blocks,
+powers of 2. Offsets within a plane have 32 bits, those between planes 64. ``plane`` is that of
+``image``, ``maps`` the size of one map of ``mixing``, which is also that of the blurred image; a
+``_step`` leads to the next sample and is 0 where one serves all.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _rounded(values, PRECISION: tl.constexpr):
+    """Operands of "tf32" products: to 11 bits, to nearest, where the hardware would cut off."""
+    if PRECISION == "tf32":
+        bits = (values.to(tl.int32, bitcast=True) + 0x1000) & -0x2000
+        # The carry must not run into the sign of a NaN.
+        values = tl.where(values == values, bits.to(tl.float32, bitcast=True), values)
+    return values
+
+
+@triton.jit
+def _product(a, b, PRECISION: tl.constexpr, ACC: tl.constexpr):
+    """``a b``, to be added by a rounding addition to what is there already.
+
+    Tensor cores cut off when they add. Without the last argument, which means nothing else for
+    these types, the compiler would make the matrix units add up whole sums.
+    """
+    return tl.dot(a, b, input_precision=PRECISION, out_dtype=ACC, max_num_imprecise_acc=1 << 20)
+
+
+@triton.jit
+def _tile(tile, rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Row, column and presence of each pixel of a tile."""
+    across = tl.cdiv(columns, COLUMNS)
+    lane = tl.arange(0, ROWS * COLUMNS)
+    y = tile // across * ROWS + lane // COLUMNS
+    x = tile % across * COLUMNS + lane % COLUMNS
+    return y, x, (y < rows) & (x < columns)
+
+
+@triton.jit
+def _mixing(
+    mixing, pixel, inside, first, basis, maps,
+    ACC: tl.constexpr, PRECISION: tl.constexpr, BASIS: tl.constexpr,
+):  # fmt: skip
+    """(pixels, BASIS) coefficients of the bases from ``first`` on; 0 where there is none."""
+    b = first + tl.arange(0, BASIS)
+    there = inside[:, None] & (b < basis)[None, :]
+    values = tl.load(mixing + pixel[:, None] + (b.to(tl.int64) * maps)[None, :], there, 0)
+    return _rounded(values.to(ACC), PRECISION)
+
+
+@triton.jit
+def _taps(
+    kernels, tap, present, first, basis, taps,
+    ACC: tl.constexpr, PRECISION: tl.constexpr, BASIS: tl.constexpr,
+):  # fmt: skip
+    """(BASIS, TAPS) values of the basis kernels from ``first`` on; 0 where there is none."""
+    b = first + tl.arange(0, BASIS)
+    there = (b < basis)[:, None] & present[None, :]
+    values = tl.load(kernels + (b * taps)[:, None] + tap[None, :], there, 0)
+    return _rounded(values.to(ACC), PRECISION)
+
+
+@triton.jit
+def _plane(image, number, size, pixel, there, ACC: tl.constexpr):
+    """Pixels of one plane; 0 where there is none."""
+    return tl.load(image + number * size + pixel, there, 0).to(ACC)
+
+
+@triton.jit
+def _store(out, number, size, pixel, sums, there):
+    """The sums over the taps, to pixels of one plane."""
+    tl.store(out + number * size + pixel, tl.sum(sums, 1).to(out.dtype.element_ty), there)
+
+
+@triton.jit
+def blur(
+    image, kernels, mixing, out,
+    channels, basis, taps, kernel_width, rows, columns, width, plane, maps,
+    kernels_step, mixing_step,
+    ACC: tl.constexpr, PRECISION: tl.constexpr, GROUP: tl.constexpr, BASIS: tl.constexpr,
+    TAPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """``out_c[p] = sum_t w[p, t] image_c[p + t]``: a tile of up to three channels per program.
+
+    The rows of ``image`` are ``width`` long, those of ``out`` ``columns``.
+    """
+    program, groups = tl.program_id(0), tl.cdiv(channels, GROUP)
+    tiles = tl.cdiv(rows, ROWS) * tl.cdiv(columns, COLUMNS)
+    sample = (program // tiles // groups).to(tl.int64)
+    channel = program // tiles % groups * GROUP
+    y, x, inside = _tile(program % tiles, rows, columns, ROWS, COLUMNS)
+    kernels += sample * kernels_step
+    mixing += sample * mixing_step
+    first_plane = sample * channels + channel
+    pixel = y * columns + x
+    # Up to BASIS maps stay in registers; those beyond are read for every block of taps.
+    m = _mixing(mixing, pixel, inside, 0, basis, maps, ACC, PRECISION, BASIS)
+    sum0 = tl.zeros((ROWS * COLUMNS, TAPS), ACC)
+    sum1, sum2 = sum0, sum0
+    for start in range(0, taps, TAPS):
+        tap = start + tl.arange(0, TAPS)
+        present = tap < taps
+        k = _taps(kernels, tap, present, 0, basis, taps, ACC, PRECISION, BASIS)
+        w = _product(m, k, PRECISION, ACC)
+        for first in range(BASIS, basis, BASIS):
+            more = _mixing(mixing, pixel, inside, first, basis, maps, ACC, PRECISION, BASIS)
+            k = _taps(kernels, tap, present, first, basis, taps, ACC, PRECISION, BASIS)
+            w += _product(more, k, PRECISION, ACC)
+        offset = tap // kernel_width * width + tap % kernel_width
+        source = (y * width + x)[:, None] + offset[None, :]
+        read = inside[:, None] & present[None, :]
+        sum0 += w * _plane(image, first_plane, plane, source, read, ACC)
+        if GROUP > 1:
+            there = read & (channel + 1 < channels)
+            sum1 += w * _plane(image, first_plane + 1, plane, source, there, ACC)
+        if GROUP > 2:
+            there = read & (channel + 2 < channels)
+            sum2 += w * _plane(image, first_plane + 2, plane, source, there, ACC)
+    _store(out, first_plane, maps, pixel, sum0, inside)
+    if GROUP > 1:
+        _store(out, first_plane + 1, maps, pixel, sum1, inside & (channel + 1 < channels))
+    if GROUP > 2:
+        _store(out, first_plane + 2, maps, pixel, sum2, inside & (channel + 2 < channels))
+
+
+@triton.jit
+def adjoint(
+    image, kernels, mixing, out,
+    channels, basis, kernel_height, kernel_width, rows, columns, out_rows, out_columns, top, left,
+    plane, maps, kernels_step, mixing_step,
+    ACC: tl.constexpr, PRECISION: tl.constexpr, GROUP: tl.constexpr, BASIS: tl.constexpr,
+    TAPS: tl.constexpr, LANES: tl.constexpr,
+):  # fmt: skip
+    """``out_c[q] = sum_t w[p, t] image_c[p]`` at ``p = q - t + (top, left)``, where there is one.
+
+    A program owns ``LANES - TAPS + 1`` neighbours of one row of ``out``. The taps of a block read
+    that many and ``TAPS - 1`` pixels more, LANES in all, whose kernels are synthesised together;
+    then column t of w is moved by t lanes. ``plane`` is that of ``out``.
+    """
+    program, groups = tl.program_id(0), tl.cdiv(channels, GROUP)
+    across = tl.cdiv(out_columns, LANES - TAPS + 1)
+    q_y = program // across % out_rows
+    sample = (program // across // out_rows // groups).to(tl.int64)
+    channel = program // across // out_rows % groups * GROUP
+    kernels += sample * kernels_step
+    mixing += sample * mixing_step
+    first_plane = sample * channels + channel
+    taps, lane = kernel_height * kernel_width, tl.arange(0, LANES)
+    q_x = program % across * (LANES - TAPS + 1) + lane
+    moved = tl.minimum(lane[:, None] + (TAPS - 1 - tl.arange(0, TAPS))[None, :], LANES - 1)
+    sum0 = tl.zeros((LANES, TAPS), ACC)
+    sum1, sum2 = sum0, sum0
+    for t_y in range(tl.maximum(q_y + top - rows + 1, 0), tl.minimum(q_y + top + 1, kernel_height)):
+        row = (q_y - t_y + top) * columns
+        for start in range(0, kernel_width, TAPS):
+            t_x = start + tl.arange(0, TAPS)
+            present = t_x < kernel_width
+            # Lane l holds the pixel that the last tap of the block moves to the q of lane l.
+            p_x = q_x + left - start - (TAPS - 1)
+            inside = (p_x >= 0) & (p_x < columns)
+            w = tl.zeros((LANES, TAPS), ACC)
+            for first in range(0, basis, BASIS):
+                m = _mixing(mixing, row + p_x, inside, first, basis, maps, ACC, PRECISION, BASIS)
+                k = _taps(
+                    kernels, t_y * kernel_width + t_x, present, first, basis, taps,
+                    ACC, PRECISION, BASIS,
+                )  # fmt: skip
+                w += _product(m, k, PRECISION, ACC)
+            # A NaN of mixing must not reach beyond the taps that there are.
+            w = tl.where(present[None, :], tl.gather(w, moved, 0), 0)
+            p_x = (q_x + left)[:, None] - t_x[None, :]
+            read = (p_x >= 0) & (p_x < columns) & present[None, :]
+            source = row + p_x
+            sum0 += w * _plane(image, first_plane, maps, source, read, ACC)
+            if GROUP > 1:
+                there = read & (channel + 1 < channels)
+                sum1 += w * _plane(image, first_plane + 1, maps, source, there, ACC)
+            if GROUP > 2:
+                there = read & (channel + 2 < channels)
+                sum2 += w * _plane(image, first_plane + 2, maps, source, there, ACC)
+    inside = (lane < LANES - TAPS + 1) & (q_x < out_columns)
+    pixel = q_y * out_columns + q_x
+    _store(out, first_plane, plane, pixel, sum0, inside)
+    if GROUP > 1:
+        _store(out, first_plane + 1, plane, pixel, sum1, inside & (channel + 1 < channels))
+    if GROUP > 2:
+        _store(out, first_plane + 2, plane, pixel, sum2, inside & (channel + 2 < channels))
+
+
+@triton.jit
+def _products(
+    grad, image, y, x, inside, tap, present, channels, columns, kernel_width, width, plane, maps,
+    ACC: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """``s[p, t] = sum_c grad_c[p] image_c[p + t]``, an operand of a product."""
+    offset = tap // kernel_width * width + tap % kernel_width
+    pixel, source = y * columns + x, (y * width + x)[:, None] + offset[None, :]
+    read = inside[:, None] & present[None, :]
+    s = tl.zeros(source.shape, ACC)
+    for _ in range(channels):
+        g = tl.load(grad + pixel, inside, 0).to(ACC)
+        s += g[:, None] * tl.load(image + source, read, 0).to(ACC)
+        grad += maps
+        image += plane
+    return _rounded(s, PRECISION)
+
+
+@triton.jit
+def grad_mixing(
+    grad, image, kernels, out,
+    count, channels, basis, taps, kernel_width, rows, columns, width, plane, maps, kernels_step,
+    ACC: tl.constexpr, PRECISION: tl.constexpr, BASIS: tl.constexpr, TAPS: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """``out_b[p] = sum_t k_b[t] s[p, t]``: a tile and BASIS maps per program.
+
+    Each program sums over ``count`` samples: all of them where the mixing is shared, else one.
+    """
+    program, groups = tl.program_id(0), tl.cdiv(basis, BASIS)
+    tiles = tl.cdiv(rows, ROWS) * tl.cdiv(columns, COLUMNS)
+    result = (program // tiles // groups).to(tl.int64)
+    first = program // tiles % groups * BASIS
+    y, x, inside = _tile(program % tiles, rows, columns, ROWS, COLUMNS)
+    total = tl.zeros((ROWS * COLUMNS, BASIS), ACC)
+    for sample in range(result * count, (result + 1) * count):
+        for start in range(0, taps, TAPS):
+            tap = start + tl.arange(0, TAPS)
+            present = tap < taps
+            s = _products(
+                grad + sample * channels * maps, image + sample * channels * plane,
+                y, x, inside, tap, present, channels, columns, kernel_width, width, plane, maps,
+                ACC, PRECISION,
+            )  # fmt: skip
+            k = _taps(
+                kernels + sample * kernels_step, tap, present, first, basis, taps,
+                ACC, PRECISION, BASIS,
+            )  # fmt: skip
+            total += _product(s, tl.trans(k), PRECISION, ACC)
+    b = first + tl.arange(0, BASIS)
+    target = out + (result * basis + b)[None, :] * maps + (y * columns + x)[:, None]
+    there = inside[:, None] & (b < basis)[None, :]
+    tl.store(target, total.to(out.dtype.element_ty), there)
+
+
+@triton.jit
+def grad_kernels(
+    grad, image, mixing, out,
+    count, chunks, channels, basis, taps, kernel_width, rows, columns, width, plane, maps,
+    mixing_step,
+    ACC: tl.constexpr, PRECISION: tl.constexpr, BASIS: tl.constexpr, TAPS: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """``out_b[t] = sum_p m_b[p] s[p, t]`` over one chunk of the tiles.
+
+    A program owns TAPS taps of BASIS kernels. Each sums over ``count`` samples: all of them where
+    the kernels are shared, else one. ``out`` is (chunks, results, basis, taps).
+    """
+    program, groups, blocks = tl.program_id(0), tl.cdiv(basis, BASIS), tl.cdiv(taps, TAPS)
+    tiles = tl.cdiv(rows, ROWS) * tl.cdiv(columns, COLUMNS)
+    tap = program % blocks * TAPS + tl.arange(0, TAPS)
+    present = tap < taps
+    first = program // blocks % groups * BASIS
+    chunk = program // blocks // groups % chunks
+    result = (program // blocks // groups // chunks).to(tl.int64)
+    length = tl.cdiv(tiles, chunks)
+    total = tl.zeros((BASIS, TAPS), ACC)
+    for sample in range(result * count, (result + 1) * count):
+        for tile in range(chunk * length, tl.minimum((chunk + 1) * length, tiles)):
+            y, x, inside = _tile(tile, rows, columns, ROWS, COLUMNS)
+            s = _products(
+                grad + sample * channels * maps, image + sample * channels * plane,
+                y, x, inside, tap, present, channels, columns, kernel_width, width, plane, maps,
+                ACC, PRECISION,
+            )  # fmt: skip
+            m = _mixing(
+                mixing + sample * mixing_step, y * columns + x, inside, first, basis, maps,
+                ACC, PRECISION, BASIS,
+            )  # fmt: skip
+            total += _product(tl.trans(m), s, PRECISION, ACC)
+    b = first + tl.arange(0, BASIS)
+    results = tl.num_programs(0) // blocks // groups // chunks
+    out += (chunk * results + result) * basis * taps
+    target = out + (b * taps)[:, None] + tap[None, :]
+    tl.store(target, total.to(out.dtype.element_ty), (b < basis)[:, None] & present[None, :])

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The update on GPUs: two passes over images around the Triton blur and adjoint.
+
+The sets of the two-set step come from a few torch operations on images. Beside its inputs and its
+result a step holds at most 6 images of size C*H*W at a time, 3 with one set, and what the blur and
+the adjoint hold. There is no fused backward: the gradients are those of the formula, whose blurs
+and adjoints are Triton's.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blurops import _triton
+from blurops.ops.basis_blur import triton as family
+from blurops.ops.rl_step import formula
+from blurops.ops.rl_step.saturation import Saturation
+
+_FAMILY = ("boundary", "method", "precision")
+_SENSOR = ("a", "level", "threshold", "erode", "smooth", "dilate")
+_BLOCK = 512
+
+
+def supports(args: tuple, options: dict) -> str | None:
+    """``None`` when Triton's kernels can serve the call, else why not."""
+    estimate, _, kernels, mixing = args[:4]
+    return family.supports((estimate, kernels, mixing), options)
+
+
+def rl_step(
+    *tensors: Tensor | None, backend: str | None, blurred: Tensor | None = None, **options: Any
+) -> Tensor:
+    """See :func:`blurops.rl_step`; ``blurred`` is H U, when it is known."""
+    dtype = tensors[0].dtype
+    if dtype in (torch.float16, torch.bfloat16):
+        *wide, blurred = (None if t is None else t.float() for t in (*tensors, blurred))
+        result = rl_step(*wide, backend=backend, blurred=blurred, **options)
+        return result.clamp_(max=torch.finfo(dtype).max).to(dtype)
+    estimate, observed, kernels, mixing, sums, mask = (
+        None if t is None else t.contiguous() for t in tensors
+    )
+    out = torch.empty_like(estimate)
+    if out.numel() == 0:
+        return out
+    how = {name: options[name] for name in _FAMILY}
+    if sums is None:
+        count = max(kernels.shape[0], mixing.shape[0])
+        ones = observed.new_ones(count, 1, *observed.shape[2:])
+        sums = family.basis_blur_adjoint(ones, kernels, mixing, **how)
+    if blurred is None:
+        blurred = family.basis_blur(estimate, kernels, mixing, **how)
+    lost, clean = _sets(estimate, observed, kernels, mixing, options, how)
+    ratios = _ratios(blurred.contiguous(), observed, mask, clean, options)
+    del blurred, clean
+    corrections = family.basis_blur_adjoint(ratios, kernels, mixing, **how)
+    del ratios
+    _update(estimate, corrections, sums, lost, options["tv"], out)
+    return out
+
+
+def _sets(
+    estimate: Tensor, observed: Tensor, kernels: Tensor, mixing: Tensor, options: dict, how: dict
+) -> tuple[Tensor | None, Tensor | None]:
+    """``1 - z0`` and z, or twice ``None`` where all pixels are one set."""
+    if not options["saturated"] or options["threshold"] == math.inf:
+        return None, None
+    saturation = Saturation(**{name: options[name] for name in _SENSOR})
+    lost = 1 - formula.reliable_set(estimate, saturation)
+    if saturation.dilate:
+        share = family.basis_blur(lost, kernels, mixing, **how)
+        return lost, (share <= formula.LOST_SHARE).to(lost.dtype)
+    return lost, (1 - formula.central(lost, observed.shape[-2:])).contiguous()
+
+
+def _stride(tensor: Tensor, axis: int) -> int:
+    """Elements from one sample or channel to the next; 0 where one serves all."""
+    return tensor.stride(axis) if tensor.shape[axis] > 1 else 0
+
+
+def _programs(image: Tensor) -> int:
+    count, channels, height, width = image.shape
+    return count * channels * -(-height * width // _BLOCK)
+
+
+def _ratios(
+    blurred: Tensor, observed: Tensor, mask: Tensor | None, clean: Tensor | None, options: dict
+) -> Tensor:
+    """q for one set, or for the reliable and the bright one, along the channels."""
+    from blurops.ops.rl_step import triton_kernels
+
+    count, channels, *size = observed.shape
+    out = observed.new_empty(count, channels if clean is None else 2 * channels, *size)
+    _triton.launch(
+        triton_kernels.ratios, _programs(observed), blurred, observed, mask, clean, out,
+        channels, size[0] * size[1],
+        *((0, 0) if mask is None else (_stride(mask, 0), _stride(mask, 1))),
+        *(options[name] for name in ("a", "level", "eps")),
+        like=out, SATURATED=options["saturated"], ACC=_triton.sums_type(out.dtype), BLOCK=_BLOCK,
+    )  # fmt: skip
+    return out
+
+
+def _update(
+    estimate: Tensor, corrections: Tensor, sums: Tensor, lost: Tensor | None, tv: float, out: Tensor
+) -> None:
+    from blurops.ops.rl_step import triton_kernels
+
+    dtype = out.dtype
+    _triton.launch(
+        triton_kernels.update, _programs(out), estimate, corrections, sums, lost, out,
+        *out.shape[1:], _stride(sums, 0),
+        formula.smallest_column_sum(dtype), tv, torch.finfo(dtype).tiny,
+        like=out, TV=tv > 0, ACC=_triton.sums_type(dtype), BLOCK=_BLOCK,
+    )  # fmt: skip
