@@ -44,7 +44,7 @@ def reason(tensor: Tensor, options: dict) -> str | None:
     variable for another library must not make ours slow.
     """
     device = tensor.device
-    if device.type == "cpu" and not (interpreting() and options.get("backend") == "triton"):
+    if device.type == "cpu" and not (options.get("backend") == "triton" and interpreting()):
         return "it has kernels for GPUs only, and the input is on cpu"
     if device.type not in ("cpu", "cuda"):
         return f"it has kernels for NVIDIA and AMD GPUs only, and the input is on {device}"

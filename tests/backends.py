@@ -2,8 +2,10 @@
 """The ways one call can be computed on this machine, listed once for all tests."""
 
 import pytest
+import torch
 
-from blurops import _native
+from blurops import _native, _triton
+from blurops.testing import SHAPES, Shape
 
 # (backend, method)
 PATHS = {
@@ -12,12 +14,39 @@ PATHS = {
     "reference": ("reference", "direct"),
     "fft": ("reference", "fft"),
 }
+# With those whose calls take so long that a test makes do with a few small ones.
+EVERY_PATH = {**PATHS, "triton": ("triton", "direct")}
+_MISSING = {"native": _native.missing_reason, "triton": _triton.missing_reason}
 
 
 def options(path: str) -> dict[str, str]:
     """The keyword arguments that choose a path; skips, with the reason, one that cannot run."""
-    backend, method = PATHS[path]
-    reason = _native.missing_reason() if backend == "native" else None
+    backend, method = EVERY_PATH[path]
+    reason = _MISSING[backend]() if backend in _MISSING else None
     if reason is not None:
-        pytest.skip(f"the native path cannot be tested: {reason}")
+        pytest.skip(f"the {backend} path cannot be tested: {reason}")
     return {"backend": backend, "method": method}
+
+
+def slow(path: str) -> bool:
+    """Whether it is interpreted."""
+    return path not in PATHS
+
+
+# Batches with their own and with shared fields, a kernel larger than the image, one pixel; more
+# taps, bases and channels than a block has; more bases than two blocks have.
+_FEW = (
+    Shape(2, 2, 6, 7, 3, 3, 5, kernels_shared=False),
+    Shape(2, 1, 3, 4, 2, 7, 11, mixing_shared=False),
+    Shape(1, 1, 1, 1, 1, 1, 1),
+    Shape(1, 5, 3, 37, 17, 1, 19),
+    Shape(2, 1, 2, 130, 33, 1, 3),
+    Shape(0, 2, 5, 6, 2, 3, 3),
+)
+
+
+def shapes(path: str, dtype: torch.dtype) -> tuple[Shape, ...]:
+    """The sizes on which a path is held to the reference."""
+    if not slow(path):
+        return SHAPES
+    return _FEW if dtype == torch.float32 else _FEW[:3]

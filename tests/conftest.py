@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Fixtures shared by all tests."""
 
+import os
+
+# Before anything imports Triton, which reads it once: its kernels are tested without a GPU.
+os.environ.setdefault("TRITON_INTERPRET", "1")
+
 import pytest
 import torch
 

@@ -67,20 +67,19 @@ def _arithmetic(tensor: Tensor, basis: int, precision: str) -> dict[str, Any]:
     }
 
 
-def _pixels(tensor: Tensor) -> int:
-    """Pixels per program: as many as registers take."""
-    return 64 if tensor.dtype == torch.float64 else 128
+def _tile(size: Sequence[int], tensor: Tensor, extra: int = 0) -> dict[str, int]:
+    """The sides of a program's tile: as many pixels as registers take, but 16 for the products.
 
-
-def _tile(size: Sequence[int], tensor: Tensor) -> dict[str, int]:
-    """The sides of a program's tile. Matrix products need 16 pixels."""
-    columns = min(32, _power_of_2(size[1]))
-    rows = min(_pixels(tensor) // columns, _power_of_2(size[0]))
+    ``extra`` columns of it are read and not owned; then it is as long as can be.
+    """
+    pixels = 64 if tensor.dtype == torch.float64 else 128
+    columns = min(pixels if extra else 32, _power_of_2(size[1] + extra))
+    rows = min(pixels // columns, _power_of_2(size[0]))
     return {"ROWS": max(rows, 16 // columns), "COLUMNS": columns}
 
 
-def _tiles(size: Sequence[int], tile: dict[str, int]) -> int:
-    return -(-size[0] // tile["ROWS"]) * -(-size[1] // tile["COLUMNS"])
+def _tiles(size: Sequence[int], tile: dict[str, int], extra: int = 0) -> int:
+    return -(-size[0] // tile["ROWS"]) * -(-size[1] // (tile["COLUMNS"] - extra))
 
 
 def _group(channels: int) -> int:
@@ -103,7 +102,7 @@ def _extended(image: Tensor, kernel_size: Sequence[int], boundary: str) -> Tenso
 
 
 def _fold(extended: Tensor, radius: Sequence[int], boundary: str) -> Tensor:
-    """:func:`blurops._boundary.fold` of what nobody else needs, in an order that is always the same.
+    """:func:`blurops._boundary.fold` of what nobody else needs, always in one order.
 
     The positions outside the image are few: slices of them are added to where they were read.
     """
@@ -167,16 +166,15 @@ def basis_blur_adjoint(
     if out.numel() > 0:
         image, kernels, mixing = image.contiguous(), kernels.contiguous(), mixing.contiguous()
         block = min(_TAPS, _power_of_2(taps[1]))
-        lanes = max(16, min(_pixels(image), _power_of_2(out.shape[3] + block - 1)))
+        tile = _tile(out.shape[2:], out, extra=block - 1)
         group = _group(channels)
-        across = -(-out.shape[3] // (lanes - block + 1))
         _triton.launch(
-            _kernels().adjoint, across * out.shape[2] * count * -(-channels // group),
+            _kernels().adjoint,
+            _tiles(out.shape[2:], tile, extra=block - 1) * count * -(-channels // group),
             image, kernels, mixing, out,
             channels, basis, *taps, *size, *out.shape[2:], *origin,
             out.shape[2] * out.shape[3], size[0] * size[1], _step(kernels), _step(mixing),
-            like=out, GROUP=group, TAPS=block, LANES=lanes,
-            **_arithmetic(image, basis, precision),
+            like=out, GROUP=group, TAPS=block, **tile, **_arithmetic(image, basis, precision),
         )  # fmt: skip
     if folded:
         out = _fold(out, radius, boundary).to(image.dtype)

@@ -7,7 +7,7 @@ is never stored. No borders here: images come extended by the boundary, and the 
 extended image that is folded afterwards.
 
 Sizes in capitals are compile-time: ``ACC`` is the type of all sums, ``PRECISION`` that of products
-(see :func:`_rounded`), ``BASIS``, ``TAPS`` and ``ROWS`` x ``COLUMNS`` are the sides of the blocks,
+(see :func:`_operand`), ``BASIS``, ``TAPS`` and ``ROWS`` x ``COLUMNS`` are the sides of the blocks,
 powers of 2. Offsets within a plane have 32 bits, those between planes 64. ``plane`` is that of
 ``image``, ``maps`` the size of one map of ``mixing``, which is also that of the blurred image; a
 ``_step`` leads to the next sample and is 0 where one serves all.
@@ -16,15 +16,14 @@ powers of 2. Offsets within a plane have 32 bits, those between planes 64. ``pla
 import triton
 import triton.language as tl
 
+from blurops._triton_kernels import narrowed, nearest
+
 
 @triton.jit
-def _rounded(values, PRECISION: tl.constexpr):
-    """Operands of "tf32" products: to 11 bits, to nearest, where the hardware would cut off."""
-    if PRECISION == "tf32":
-        bits = (values.to(tl.int32, bitcast=True) + 0x1000) & -0x2000
-        # The carry must not run into the sign of a NaN.
-        values = tl.where(values == values, bits.to(tl.float32, bitcast=True), values)
-    return values
+def _operand(values, ACC: tl.constexpr, PRECISION: tl.constexpr):
+    """Of a product; "tf32" takes 11 bits, rounded here because the hardware would cut off."""
+    values = values.to(ACC)
+    return nearest(values, 0x1000) if PRECISION == "tf32" else values
 
 
 @triton.jit
@@ -56,7 +55,7 @@ def _mixing(
     b = first + tl.arange(0, BASIS)
     there = inside[:, None] & (b < basis)[None, :]
     values = tl.load(mixing + pixel[:, None] + (b.to(tl.int64) * maps)[None, :], there, 0)
-    return _rounded(values.to(ACC), PRECISION)
+    return _operand(values, ACC, PRECISION)
 
 
 @triton.jit
@@ -68,7 +67,7 @@ def _taps(
     b = first + tl.arange(0, BASIS)
     there = (b < basis)[:, None] & present[None, :]
     values = tl.load(kernels + (b * taps)[:, None] + tap[None, :], there, 0)
-    return _rounded(values.to(ACC), PRECISION)
+    return _operand(values, ACC, PRECISION)
 
 
 @triton.jit
@@ -80,7 +79,7 @@ def _plane(image, number, size, pixel, there, ACC: tl.constexpr):
 @triton.jit
 def _store(out, number, size, pixel, sums, there):
     """The sums over the taps, to pixels of one plane."""
-    tl.store(out + number * size + pixel, tl.sum(sums, 1).to(out.dtype.element_ty), there)
+    tl.store(out + number * size + pixel, narrowed(tl.sum(sums, 1), out), there)
 
 
 @triton.jit
@@ -140,48 +139,53 @@ def adjoint(
     channels, basis, kernel_height, kernel_width, rows, columns, out_rows, out_columns, top, left,
     plane, maps, kernels_step, mixing_step,
     ACC: tl.constexpr, PRECISION: tl.constexpr, GROUP: tl.constexpr, BASIS: tl.constexpr,
-    TAPS: tl.constexpr, LANES: tl.constexpr,
+    TAPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """``out_c[q] = sum_t w[p, t] image_c[p]`` at ``p = q - t + (top, left)``, where there is one.
 
-    A program owns ``LANES - TAPS + 1`` neighbours of one row of ``out``. The taps of a block read
-    that many and ``TAPS - 1`` pixels more, LANES in all, whose kernels are synthesised together;
-    then column t of w is moved by t lanes. ``plane`` is that of ``out``.
+    The taps of a block read COLUMNS neighbours, whose kernels are synthesised together, for the
+    ``COLUMNS - TAPS + 1`` pixels that a program owns in each of its rows: column t of w is moved by
+    t lanes. ``plane`` is that of ``out``.
     """
     program, groups = tl.program_id(0), tl.cdiv(channels, GROUP)
-    across = tl.cdiv(out_columns, LANES - TAPS + 1)
-    q_y = program // across % out_rows
-    sample = (program // across // out_rows // groups).to(tl.int64)
-    channel = program // across // out_rows % groups * GROUP
+    across = tl.cdiv(out_columns, COLUMNS - TAPS + 1)
+    tiles = tl.cdiv(out_rows, ROWS) * across
+    sample = (program // tiles // groups).to(tl.int64)
+    channel = program // tiles % groups * GROUP
     kernels += sample * kernels_step
     mixing += sample * mixing_step
     first_plane = sample * channels + channel
-    taps, lane = kernel_height * kernel_width, tl.arange(0, LANES)
-    q_x = program % across * (LANES - TAPS + 1) + lane
-    moved = tl.minimum(lane[:, None] + (TAPS - 1 - tl.arange(0, TAPS))[None, :], LANES - 1)
-    sum0 = tl.zeros((LANES, TAPS), ACC)
+    taps, lane = kernel_height * kernel_width, tl.arange(0, ROWS * COLUMNS)
+    first_row = program % tiles // across * ROWS
+    q_y = first_row + lane // COLUMNS
+    q_x = program % tiles % across * (COLUMNS - TAPS + 1) + lane % COLUMNS
+    # The last lanes of a row own no pixel, so it does not matter what is moved into them.
+    moved = lane[:, None] + (TAPS - 1 - tl.arange(0, TAPS))[None, :]
+    moved = tl.minimum(moved, ROWS * COLUMNS - 1)
+    sum0 = tl.zeros((ROWS * COLUMNS, TAPS), ACC)
     sum1, sum2 = sum0, sum0
-    for t_y in range(tl.maximum(q_y + top - rows + 1, 0), tl.minimum(q_y + top + 1, kernel_height)):
-        row = (q_y - t_y + top) * columns
+    first_t = tl.maximum(first_row + top - rows + 1, 0)
+    for t_y in range(first_t, tl.minimum(first_row + ROWS + top, kernel_height)):
+        p_y = q_y + top - t_y
+        in_row = (p_y >= 0) & (p_y < rows)
         for start in range(0, kernel_width, TAPS):
             t_x = start + tl.arange(0, TAPS)
             present = t_x < kernel_width
-            # Lane l holds the pixel that the last tap of the block moves to the q of lane l.
+            # A lane holds the pixel that the last tap of the block moves to its own q.
             p_x = q_x + left - start - (TAPS - 1)
-            inside = (p_x >= 0) & (p_x < columns)
-            w = tl.zeros((LANES, TAPS), ACC)
+            inside = in_row & (p_x >= 0) & (p_x < columns)
+            w = tl.zeros((ROWS * COLUMNS, TAPS), ACC)
             for first in range(0, basis, BASIS):
-                m = _mixing(mixing, row + p_x, inside, first, basis, maps, ACC, PRECISION, BASIS)
-                k = _taps(
-                    kernels, t_y * kernel_width + t_x, present, first, basis, taps,
-                    ACC, PRECISION, BASIS,
-                )  # fmt: skip
+                pixel = p_y * columns + p_x
+                m = _mixing(mixing, pixel, inside, first, basis, maps, ACC, PRECISION, BASIS)
+                tap = t_y * kernel_width + t_x
+                k = _taps(kernels, tap, present, first, basis, taps, ACC, PRECISION, BASIS)
                 w += _product(m, k, PRECISION, ACC)
             # A NaN of mixing must not reach beyond the taps that there are.
             w = tl.where(present[None, :], tl.gather(w, moved, 0), 0)
             p_x = (q_x + left)[:, None] - t_x[None, :]
-            read = (p_x >= 0) & (p_x < columns) & present[None, :]
-            source = row + p_x
+            read = in_row[:, None] & (p_x >= 0) & (p_x < columns) & present[None, :]
+            source = (p_y * columns)[:, None] + p_x
             sum0 += w * _plane(image, first_plane, maps, source, read, ACC)
             if GROUP > 1:
                 there = read & (channel + 1 < channels)
@@ -189,7 +193,7 @@ def adjoint(
             if GROUP > 2:
                 there = read & (channel + 2 < channels)
                 sum2 += w * _plane(image, first_plane + 2, maps, source, there, ACC)
-    inside = (lane < LANES - TAPS + 1) & (q_x < out_columns)
+    inside = (lane % COLUMNS < COLUMNS - TAPS + 1) & (q_y < out_rows) & (q_x < out_columns)
     pixel = q_y * out_columns + q_x
     _store(out, first_plane, plane, pixel, sum0, inside)
     if GROUP > 1:
@@ -213,7 +217,7 @@ def _products(
         s += g[:, None] * tl.load(image + source, read, 0).to(ACC)
         grad += maps
         image += plane
-    return _rounded(s, PRECISION)
+    return _operand(s, ACC, PRECISION)
 
 
 @triton.jit
@@ -250,7 +254,7 @@ def grad_mixing(
     b = first + tl.arange(0, BASIS)
     target = out + (result * basis + b)[None, :] * maps + (y * columns + x)[:, None]
     there = inside[:, None] & (b < basis)[None, :]
-    tl.store(target, total.to(out.dtype.element_ty), there)
+    tl.store(target, narrowed(total, out), there)
 
 
 @triton.jit
@@ -292,4 +296,4 @@ def grad_kernels(
     results = tl.num_programs(0) // blocks // groups // chunks
     out += (chunk * results + result) * basis * taps
     target = out + (b * taps)[:, None] + tap[None, :]
-    tl.store(target, total.to(out.dtype.element_ty), (b < basis)[:, None] & present[None, :])
+    tl.store(target, narrowed(total, out), (b < basis)[:, None] & present[None, :])

@@ -87,7 +87,7 @@ def _programs(image: Tensor) -> int:
 def _ratios(
     blurred: Tensor, observed: Tensor, mask: Tensor | None, clean: Tensor | None, options: dict
 ) -> Tensor:
-    """q for one set, or for the reliable and the bright one, along the channels."""
+    """The ratios q of one set, or for the reliable and the bright one, along the channels."""
     from blurops.ops.rl_step import triton_kernels
 
     count, channels, *size = observed.shape

@@ -7,7 +7,8 @@ A program takes BLOCK pixels of one plane. ``ACC`` is the type of the images and
 import triton
 import triton.language as tl
 
-from blurops.ops.saturate.triton_kernels import number, response, slope
+from blurops._triton_kernels import number
+from blurops.ops.saturate.triton_kernels import response, slope
 
 
 @triton.jit

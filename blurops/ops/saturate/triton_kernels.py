@@ -4,22 +4,18 @@
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def number(value, ACC: tl.constexpr):
-    """A scalar argument in the type of the sums; in float64 it must not have been less."""
-    return tl.full((1,), value, ACC)
+from blurops._triton_kernels import narrowed, number
 
 
 @triton.jit
 def _log1p(e, ACC: tl.constexpr):
     """``log(1 + e)`` for e in [0, 1], to the last digits: a GPU's fast logarithm is coarse near 1.
 
-    ``2 atanh(s)`` with ``s = e / (2 + e)`` by its series; s is at most 1/3, so a term gains a digit.
+    ``2 atanh(s)`` with ``s = e / (2 + e)`` by its series: as s <= 1/3, a term gains a digit.
     """
     s = e / (2 + e)
     square = s * s
-    terms: tl.constexpr = 17 if ACC == tl.float64 else 8
+    terms: tl.constexpr = 17 if tl.float64 == ACC else 8
     total = square * 0
     for i in tl.static_range(terms):
         total = total * square + 1.0 / (2 * (terms - i) - 1)
@@ -53,4 +49,4 @@ def pointwise(
         values = slope(values, number(a, ACC), number(level, ACC))
     else:
         values = response(values, number(a, ACC), number(level, ACC), ACC)
-    tl.store(out + at, values.to(out.dtype.element_ty), at < count)
+    tl.store(out + at, narrowed(values, out), at < count)
