@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blurops import _triton
+
 _C: ModuleType | None = None
 _IMPORT_ERROR: ImportError | None = None
 try:
@@ -115,6 +117,6 @@ def backends() -> dict[str, str | None]:
     """
     return {
         "native": missing_reason(),
-        "triton": "this version has no Triton kernels",
+        "triton": _triton.unavailable_reason(),
         "reference": None,
     }

@@ -63,7 +63,7 @@ def unavailable_reason() -> str | None:
     What the report of the active backends says.
     """
     if not torch.cuda.is_available():
-        return "there is no GPU" if missing_reason() is None else missing_reason()
+        return "there is no GPU"
     return missing_reason() or _gpu_reason(torch.device("cuda", torch.cuda.current_device()))
 
 

@@ -71,15 +71,32 @@ def _taps(
 
 
 @triton.jit
-def _plane(image, number, size, pixel, there, ACC: tl.constexpr):
-    """Pixels of one plane; 0 where there is none."""
-    return tl.load(image + number * size + pixel, there, 0).to(ACC)
+def _add(
+    sum0, sum1, sum2, w, image, first_plane, size, pixel, there, remaining,
+    ACC: tl.constexpr, GROUP: tl.constexpr,
+):  # fmt: skip
+    """The sums and w times the pixels of up to three planes, of which there are ``remaining``."""
+    image += first_plane * size + pixel
+    sum0 += w * tl.load(image, there, 0).to(ACC)
+    if GROUP > 1:
+        sum1 += w * tl.load(image + size, there & (remaining > 1), 0).to(ACC)
+    if GROUP > 2:
+        # One addition after the other: twice the size might have more than 32 bits.
+        sum2 += w * tl.load(image + size + size, there & (remaining > 2), 0).to(ACC)
+    return sum0, sum1, sum2
 
 
 @triton.jit
-def _store(out, number, size, pixel, sums, there):
-    """The sums over the taps, to pixels of one plane."""
-    tl.store(out + number * size + pixel, narrowed(tl.sum(sums, 1), out), there)
+def _store(
+    out, first_plane, size, pixel, sum0, sum1, sum2, there, remaining, GROUP: tl.constexpr
+):  # fmt: skip
+    """Sums over the taps, to up to three planes."""
+    out += first_plane * size + pixel
+    tl.store(out, narrowed(tl.sum(sum0, 1), out), there)
+    if GROUP > 1:
+        tl.store(out + size, narrowed(tl.sum(sum1, 1), out), there & (remaining > 1))
+    if GROUP > 2:
+        tl.store(out + size + size, narrowed(tl.sum(sum2, 1), out), there & (remaining > 2))
 
 
 @triton.jit
@@ -101,7 +118,7 @@ def blur(
     y, x, inside = _tile(program % tiles, rows, columns, ROWS, COLUMNS)
     kernels += sample * kernels_step
     mixing += sample * mixing_step
-    first_plane = sample * channels + channel
+    first_plane, remaining = sample * channels + channel, channels - channel
     pixel = y * columns + x
     # Up to BASIS maps stay in registers; those beyond are read for every block of taps.
     m = _mixing(mixing, pixel, inside, 0, basis, maps, ACC, PRECISION, BASIS)
@@ -119,18 +136,10 @@ def blur(
         offset = tap // kernel_width * width + tap % kernel_width
         source = (y * width + x)[:, None] + offset[None, :]
         read = inside[:, None] & present[None, :]
-        sum0 += w * _plane(image, first_plane, plane, source, read, ACC)
-        if GROUP > 1:
-            there = read & (channel + 1 < channels)
-            sum1 += w * _plane(image, first_plane + 1, plane, source, there, ACC)
-        if GROUP > 2:
-            there = read & (channel + 2 < channels)
-            sum2 += w * _plane(image, first_plane + 2, plane, source, there, ACC)
-    _store(out, first_plane, maps, pixel, sum0, inside)
-    if GROUP > 1:
-        _store(out, first_plane + 1, maps, pixel, sum1, inside & (channel + 1 < channels))
-    if GROUP > 2:
-        _store(out, first_plane + 2, maps, pixel, sum2, inside & (channel + 2 < channels))
+        sum0, sum1, sum2 = _add(
+            sum0, sum1, sum2, w, image, first_plane, plane, source, read, remaining, ACC, GROUP
+        )
+    _store(out, first_plane, maps, pixel, sum0, sum1, sum2, inside, remaining, GROUP)
 
 
 @triton.jit
@@ -154,7 +163,7 @@ def adjoint(
     channel = program // tiles % groups * GROUP
     kernels += sample * kernels_step
     mixing += sample * mixing_step
-    first_plane = sample * channels + channel
+    first_plane, remaining = sample * channels + channel, channels - channel
     taps, lane = kernel_height * kernel_width, tl.arange(0, ROWS * COLUMNS)
     first_row = program % tiles // across * ROWS
     q_y = first_row + lane // COLUMNS
@@ -186,20 +195,12 @@ def adjoint(
             p_x = (q_x + left)[:, None] - t_x[None, :]
             read = in_row[:, None] & (p_x >= 0) & (p_x < columns) & present[None, :]
             source = (p_y * columns)[:, None] + p_x
-            sum0 += w * _plane(image, first_plane, maps, source, read, ACC)
-            if GROUP > 1:
-                there = read & (channel + 1 < channels)
-                sum1 += w * _plane(image, first_plane + 1, maps, source, there, ACC)
-            if GROUP > 2:
-                there = read & (channel + 2 < channels)
-                sum2 += w * _plane(image, first_plane + 2, maps, source, there, ACC)
+            sum0, sum1, sum2 = _add(
+                sum0, sum1, sum2, w, image, first_plane, maps, source, read, remaining, ACC, GROUP
+            )
     inside = (lane % COLUMNS < COLUMNS - TAPS + 1) & (q_y < out_rows) & (q_x < out_columns)
     pixel = q_y * out_columns + q_x
-    _store(out, first_plane, plane, pixel, sum0, inside)
-    if GROUP > 1:
-        _store(out, first_plane + 1, plane, pixel, sum1, inside & (channel + 1 < channels))
-    if GROUP > 2:
-        _store(out, first_plane + 2, plane, pixel, sum2, inside & (channel + 2 < channels))
+    _store(out, first_plane, plane, pixel, sum0, sum1, sum2, inside, remaining, GROUP)
 
 
 @triton.jit

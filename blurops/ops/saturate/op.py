@@ -84,7 +84,7 @@ def saturate(
         x: tensor of any shape, linear light.
         a: sharpness of the bend, positive; the bend is a few ``1 / a`` wide.
         level: the ceiling, in the units of x.
-        backend: ``"reference"`` or ``None``.
+        backend: ``"triton"``, ``"reference"`` or ``None`` for the first that can serve the call.
 
     Returns:
         Tensor like x, fresh and contiguous. ``R(x)`` is below both x and ``level``; far from the

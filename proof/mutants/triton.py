@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs in the Triton kernels and in what prepares and finishes their work."""
+
+from proof.engine import Mutant, Selection
+
+_CONTRACT = ("tests/test_contract.py",)
+_TRITON = ("tests/test_triton.py",)
+VALUES = Selection(_CONTRACT, "equals_the_float64_reference and triton and float32")
+HALVES = Selection(_CONTRACT, "half_types and triton")
+NAN = Selection(_CONTRACT, "nan and triton")
+FOLD = Selection(_TRITON, "Fold")
+CHUNKS = Selection(_TRITON, "GradientByTheKernels")
+ROUNDING = Selection(_TRITON, "TensorCores")
+STEP = Selection(_TRITON, "Step")
+RESPONSE = Selection(_TRITON, "Response")
+CHOICE = Selection(_TRITON, "Choice")
+COMPILED = Selection(_TRITON, "compiles_for_gpus and 90")
+
+_FAMILY = "blurops/ops/basis_blur/triton.py"
+_KERNELS = "blurops/ops/basis_blur/triton_kernels.py"
+_SHARED = "blurops/_triton_kernels.py"
+_AVAILABLE = "blurops/_triton.py"
+_STEP = "blurops/ops/rl_step/triton_kernels.py"
+_SETS = "blurops/ops/rl_step/triton.py"
+_RESPONSE = "blurops/ops/saturate/triton_kernels.py"
+
+MUTANTS = (
+    Mutant(
+        "triton: taps of the blur are read along the columns",
+        _KERNELS,
+        "        offset = tap // kernel_width * width + tap % kernel_width\n        source",
+        "        offset = tap % kernel_width * width + tap // kernel_width\n        source",
+        VALUES,
+    ),
+    Mutant(
+        "triton: the adjoint moves every column of weights alike",
+        _KERNELS,
+        "(TAPS - 1 - tl.arange(0, TAPS))[None, :]",
+        "(TAPS - 1 - 0 * tl.arange(0, TAPS))[None, :]",
+        VALUES,
+    ),
+    Mutant(
+        "triton: the zeros adjoint has no centre",
+        _FAMILY,
+        'origin = radius if boundary == "zeros" else (0, 0)',
+        "origin = (0, 0)",
+        VALUES,
+    ),
+    Mutant(
+        "triton: the adjoint leaves the last kernel row out",
+        _KERNELS,
+        "tl.minimum(first_row + ROWS + top, kernel_height)",
+        "tl.minimum(first_row + ROWS + top, kernel_height - 1)",
+        VALUES,
+    ),
+    Mutant(
+        "triton: bases beyond the first block take its maps again",
+        _KERNELS,
+        "more = _mixing(mixing, pixel, inside, first, basis,",
+        "more = _mixing(mixing, pixel, inside, 0, basis,",
+        VALUES,
+    ),
+    Mutant(
+        "triton: a batch's own mixing is read as the first sample's",
+        _FAMILY,
+        "return tensor.stride(0) if tensor.shape[0] > 1 else 0",
+        "return 0",
+        VALUES,
+    ),
+    Mutant(
+        "triton: the pixels beyond a ragged tile count in the kernels' gradient",
+        _KERNELS,
+        "return y, x, (y < rows) & (x < columns)",
+        "return y, x, y < rows",
+        VALUES,
+    ),
+    Mutant(
+        "triton: the third plane of a group is stored although there is none",
+        _KERNELS,
+        "narrowed(tl.sum(sum2, 1), out), there & (remaining > 2))",
+        "narrowed(tl.sum(sum2, 1), out), there)",
+        VALUES,
+    ),
+    Mutant(
+        "triton: gradients of shared fields sum the first sample only",
+        _KERNELS,
+        "for sample in range(result * count, (result + 1) * count):\n        for start",
+        "for sample in range(result * count, result * count + 1):\n        for start",
+        VALUES,
+    ),
+    Mutant(
+        "triton: a chunk of the kernels' gradient loses its last tile",
+        _KERNELS,
+        "tl.minimum((chunk + 1) * length, tiles)",
+        "tl.minimum((chunk + 1) * length - 1, tiles)",
+        CHUNKS,
+    ),
+    Mutant(
+        "triton: the partial sums of the kernels' gradient are not added",
+        _FAMILY,
+        "parts.sum(0)",
+        "parts[0]",
+        CHUNKS,
+    ),
+    Mutant(
+        "triton: the fold forgets the reflection at the far end",
+        _FAMILY,
+        "image.narrow(axis, size - 1 - r, r).add_(after.flip(axis))",
+        "pass",
+        FOLD,
+    ),
+    Mutant(
+        "triton: the circular fold goes around once only",
+        _FAMILY,
+        "for part in after.split(size, axis):",
+        "for part in after.split(size, axis)[:1]:",
+        FOLD,
+    ),
+    Mutant(
+        "triton: the replicate fold overwrites the edge",
+        _FAMILY,
+        "image.narrow(axis, 0, 1).add_(before.sum(axis, keepdim=True))",
+        "image.narrow(axis, 0, 1).copy_(before.sum(axis, keepdim=True))",
+        FOLD,
+    ),
+    Mutant(
+        "triton: operands are cut off, not rounded",
+        _SHARED,
+        "bitcast=True) + HALF) & (-2 * HALF)",
+        "bitcast=True)) & (-2 * HALF)",
+        ROUNDING,
+    ),
+    Mutant(
+        "triton: rounding carries a NaN into its sign",
+        _SHARED,
+        "tl.where(values == values, bits.to(tl.float32, bitcast=True), values)",
+        "bits.to(tl.float32, bitcast=True)",
+        ROUNDING,
+    ),
+    Mutant(
+        "triton: matrix units add up whole sums",
+        _KERNELS,
+        ", max_num_imprecise_acc=1 << 20)",
+        ")",
+        COMPILED,
+    ),
+    Mutant(
+        "triton: the step's second set starts at the first set's planes",
+        _STEP,
+        "at = (careful_plane + channels) * pixels + pixel",
+        "at = careful_plane * pixels + pixel",
+        STEP,
+    ),
+    Mutant(
+        "triton: the mask's channels are all the first one",
+        _STEP,
+        "channel * mask_channel_step",
+        "0 * channel * mask_channel_step",
+        STEP,
+    ),
+    Mutant(
+        "triton: the divergence reads the wrong neighbour above",
+        _STEP,
+        "tl.load(at - columns + 1, above & right, 0)",
+        "tl.load(at - columns, above & right, 0)",
+        STEP,
+    ),
+    Mutant(
+        "triton: pixels that no data see are divided by their sums",
+        _STEP,
+        "return tl.where(seen, value / tl.where(seen, sums, 1), 1)",
+        "return value / tl.where(seen, sums, 1)",
+        STEP,
+    ),
+    Mutant(
+        "triton: clean data are those of the bright set",
+        _SETS,
+        "(share <= formula.LOST_SHARE)",
+        "(share > formula.LOST_SHARE)",
+        STEP,
+    ),
+    Mutant(
+        "triton: the response's series ends early",
+        _RESPONSE,
+        "17 if tl.float64 == ACC else 8",
+        "8",
+        RESPONSE,
+    ),
+    Mutant(
+        "triton: the interpreter serves whoever does not ask for a backend",
+        _AVAILABLE,
+        'options.get("backend") == "triton" and interpreting()',
+        "interpreting()",
+        CHOICE,
+    ),
+)
