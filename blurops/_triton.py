@@ -40,14 +40,16 @@ def missing_reason() -> str | None:
 def reason(tensor: Tensor, options: dict) -> str | None:
     """Why no kernel can take this tensor, in one line; ``None`` when one can.
 
-    The interpreter serves CPU tensors, but only where Triton is asked for by name: setting its
+    The interpreter serves CPU tensors, too, but only those who ask for Triton by name: setting its
     variable for another library must not make ours slow.
     """
-    device = tensor.device
-    if device.type == "cpu" and not (options.get("backend") == "triton" and interpreting()):
-        return "it has kernels for GPUs only, and the input is on cpu"
+    device, asked = tensor.device, options.get("backend") == "triton"
     if device.type not in ("cpu", "cuda"):
         return f"it has kernels for NVIDIA and AMD GPUs only, and the input is on {device}"
+    if device.type == "cpu" and not (asked and interpreting()):
+        return "it has kernels for GPUs only, and the input is on cpu"
+    if not asked and interpreting():
+        return "its kernels would be interpreted (TRITON_INTERPRET)"
     return missing_reason() or (None if device.type == "cpu" else _gpu_reason(device))
 
 

@@ -16,7 +16,16 @@ PATHS = {
 }
 # With those whose calls take so long that a test makes do with a few small ones.
 EVERY_PATH = {**PATHS, "triton": ("triton", "direct")}
-_MISSING = {"native": _native.missing_reason, "triton": _triton.missing_reason}
+
+
+def _uninterpreted() -> str | None:
+    return None if _triton.interpreting() else "TRITON_INTERPRET is off"
+
+
+_MISSING = {
+    "native": _native.missing_reason,
+    "triton": lambda: _triton.missing_reason() or _uninterpreted(),
+}
 
 
 def options(path: str) -> dict[str, str]:
@@ -49,4 +58,4 @@ def shapes(path: str, dtype: torch.dtype) -> tuple[Shape, ...]:
     """The sizes on which a path is held to the reference."""
     if not slow(path):
         return SHAPES
-    return _FEW if dtype == torch.float32 else _FEW[:3]
+    return _FEW[: {torch.float32: 6, torch.float64: 2}.get(dtype, 1)]

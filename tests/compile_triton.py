@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Compile what the Triton backends launch for a GPU that is not there, and say what came out.
 
-``python -m tests.compile_triton 90`` prints one JSON object per kernel and kind of call. A process
-of its own, because Triton decides when it is imported whether it interprets or compiles.
+``python -m tests.compile_triton 90 float32`` prints one JSON object per kernel and kind of call. A
+process of its own, because Triton decides when it is imported whether it interprets or compiles.
 """
 
 import json
@@ -31,7 +31,7 @@ NARROW = Shape(1, 1, 20, 20, 40, 3, 3)
 ONES = Shape(1, 1, 1, 1, 1, 1, 1)
 
 
-def main(capability: int) -> None:
+def main(capability: int, dtypes: list[torch.dtype]) -> None:
     """Compile for a compute capability such as 90."""
     target = GPUTarget("cuda", capability, 32)
     seen = set()
@@ -48,7 +48,7 @@ def main(capability: int) -> None:
 
     _triton.launch = compile_instead
     _triton.interpreting = lambda: True  # so that CPU tensors are accepted
-    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+    for dtype in dtypes:
         for precision in ("tf32", "ieee") if dtype == torch.float32 else (None,):
             exact = "ieee" if dtype == torch.float64 else "tf32"
             _triton.precision = lambda *_, chosen=precision or exact: chosen
@@ -111,4 +111,4 @@ def report(kernel, like, compiled):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), [getattr(torch, name) for name in sys.argv[2:]])

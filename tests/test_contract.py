@@ -134,9 +134,11 @@ def test_gradients_to_second_order(case, path, boundary):
     def call(*inputs):
         return case.op(*inputs, *rest, **keywords)
 
-    assert torch.autograd.gradcheck(call, tensors, fast_mode=slow(path))
-    # The gradients are made of the members, so their gradients say little new about a backend.
-    assert slow(path) or torch.autograd.gradgradcheck(call, tensors)
+    if slow(path):  # the gradients are made of the members, so theirs say little new about it
+        assert torch.autograd.gradcheck(call, tensors, fast_mode=True, check_undefined_grad=False)
+    else:
+        assert torch.autograd.gradcheck(call, tensors)
+        assert torch.autograd.gradgradcheck(call, tensors)
 
 
 @each_case

@@ -20,6 +20,7 @@ from blurops import Saturation, _boundary, _triton
 from blurops._check import BOUNDARIES
 from blurops.ops.basis_blur import native
 from blurops.ops.basis_blur import triton as family
+from blurops.ops.rl_step import triton as step
 from blurops.ops.rl_step.op import from_blurred
 from blurops.testing import CASES, Shape, accuracy, dot_gap, family_tensors, relative_error
 from tests.backends import options
@@ -27,9 +28,9 @@ from tests.rl_problems import REFERENCE, SENSORS, call, sample
 
 ROOT = Path(__file__).resolve().parent.parent
 DOUBLE = torch.float64
-# Rows that end within a block and beyond it, one pixel, every broadcast.
+# More pixels than a tile and, in the tests of the step, than a block; one pixel; every broadcast.
 LAYOUTS = (
-    Shape(2, 2, 17, 35, 2, 3, 3, kernels_shared=False),
+    Shape(2, 2, 5, 35, 2, 3, 3, kernels_shared=False),
     Shape(1, 3, 4, 5, 1, 1, 1, kernels_shared=False, mixing_shared=False),
     Shape(1, 1, 1, 1, 1, 1, 1),
 )
@@ -227,7 +228,9 @@ class TestTensorCores:
             result = blurops.basis_blur(image, kernels, mixing, backend="triton")
             wide = (t.double() for t in (image, kernels, mixing))
             exact = blurops.basis_blur(*wide, **REFERENCE)
-            assert relative_error(result, exact.to(dtype)) <= 1e-2 * torch.finfo(dtype).eps
+            # Nothing but the rounding of the result.
+            least = relative_error(exact.to(dtype), exact)
+            assert relative_error(result, exact) <= 1.01 * least
 
 
 def test_which_calls_are_computed_on_tensor_cores(monkeypatch):
@@ -243,14 +246,19 @@ def test_which_calls_are_computed_on_tensor_cores(monkeypatch):
 
 
 class _Largest(TorchDispatchMode):
-    """The most elements that a tensor made within had."""
+    """The bytes of the largest tensor made within, and not from one of those given."""
 
-    elements = 0
+    def __init__(self, given):
+        super().__init__()
+        self.bytes = 0
+        self.given = {a.untyped_storage().data_ptr() for a in given if isinstance(a, torch.Tensor)}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         if isinstance(result, torch.Tensor):
-            self.elements = max(self.elements, result.untyped_storage().nbytes() // 4)
+            storage = result.untyped_storage()
+            if storage.data_ptr() not in self.given:
+                self.bytes = max(self.bytes, storage.nbytes())
         return result
 
 
@@ -259,18 +267,22 @@ def test_nothing_of_the_size_of_the_mixing_is_made():
     for case in CASES:
         args, chosen = case.sample(shape, "reflect", torch.float32, 9)
         functions = {"boundary": chosen["boundary"], "method": "auto", "precision": "default"}
-        with _Largest() as largest:
+        with _Largest(args) as largest:
             getattr(family, case.name)(*args, **functions)
         result = 40 * 20 * 30 if case.name == "basis_blur_grad_mixing" else 0
-        assert 0 < largest.elements <= max(result, 3 * 22 * 32)
+        assert 0 < largest.bytes <= 4 * max(result, 3 * 22 * 32)
 
 
 class TestStep:
+    @pytest.fixture(autouse=True)
+    def _small_blocks(self, monkeypatch):
+        monkeypatch.setattr(step, "_BLOCK", 64)
+
     @pytest.mark.parametrize("name", SENSORS)
-    @pytest.mark.parametrize("dtype", [DOUBLE, torch.float32], ids=lambda d: str(d)[6:])
-    def test_equals_the_reference(self, name, dtype):
+    def test_equals_the_reference(self, name):
         number = list(SENSORS).index(name)
         for i, shape in enumerate(LAYOUTS):
+            dtype = (DOUBLE, torch.float32)[(number + i) % 2]
             boundary = BOUNDARIES[(number + i) % 5]
             boundary = boundary if shape.allows(boundary) else "zeros"
             tensors = sample(shape, boundary, dtype, number + i)
@@ -384,18 +396,20 @@ class TestResponse:
             assert torch.autograd.gradcheck(lambda v, op=op: op(v, 9.0, backend="triton"), x)
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-def test_compiles_for_gpus_without_spilling(capability, tmp_path):
+@pytest.mark.parametrize(
+    ("capability", "dtypes"), [(80, ["float32"]), (90, ["float32", "float64", "bfloat16"])]
+)
+def test_compiles_for_gpus_without_spilling(capability, dtypes, tmp_path):
     """Every kernel in every type, as it is launched: interpreters accept more than compilers."""
     environment = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.compile_triton", str(capability)],
+        [sys.executable, "-m", "tests.compile_triton", str(capability), *dtypes],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     compiled = [json.loads(line) for line in done.stdout.splitlines()]
     kernels = {"blur", "adjoint", "grad_kernels", "grad_mixing", "ratios", "update", "pointwise"}
-    for dtype in ("float32", "float64", "bfloat16"):
+    for dtype in dtypes:
         there = {line["kernel"] for line in compiled if line["dtype"] == dtype}
         assert there == kernels - ({"ratios", "update"} if dtype == "bfloat16" else set())
     for line in compiled:

@@ -68,17 +68,17 @@ MUTANTS = (
         VALUES,
     ),
     Mutant(
-        "triton: the pixels beyond a ragged tile count in the kernels' gradient",
+        "triton: the last column of a ragged tile is masked, too",
         _KERNELS,
         "return y, x, (y < rows) & (x < columns)",
-        "return y, x, y < rows",
+        "return y, x, (y < rows) & (x < columns - 1)",
         VALUES,
     ),
     Mutant(
-        "triton: the third plane of a group is stored although there is none",
+        "triton: the third plane of a group is not stored",
         _KERNELS,
         "narrowed(tl.sum(sum2, 1), out), there & (remaining > 2))",
-        "narrowed(tl.sum(sum2, 1), out), there)",
+        "narrowed(tl.sum(sum2, 1), out), there & (remaining > 3))",
         VALUES,
     ),
     Mutant(
@@ -189,8 +189,8 @@ MUTANTS = (
     Mutant(
         "triton: the interpreter serves whoever does not ask for a backend",
         _AVAILABLE,
-        'options.get("backend") == "triton" and interpreting()',
-        "interpreting()",
+        "not (asked and interpreting())",
+        "not interpreting()",
         CHOICE,
     ),
 )

@@ -76,7 +76,7 @@ def _add(
     ACC: tl.constexpr, GROUP: tl.constexpr,
 ):  # fmt: skip
     """The sums and w times the pixels of up to three planes, of which there are ``remaining``."""
-    image += first_plane * size + pixel
+    image = image + first_plane * size + pixel
     sum0 += w * tl.load(image, there, 0).to(ACC)
     if GROUP > 1:
         sum1 += w * tl.load(image + size, there & (remaining > 1), 0).to(ACC)
@@ -91,7 +91,7 @@ def _store(
     out, first_plane, size, pixel, sum0, sum1, sum2, there, remaining, GROUP: tl.constexpr
 ):  # fmt: skip
     """Sums over the taps, to up to three planes."""
-    out += first_plane * size + pixel
+    out = out + first_plane * size + pixel
     tl.store(out, narrowed(tl.sum(sum0, 1), out), there)
     if GROUP > 1:
         tl.store(out + size, narrowed(tl.sum(sum1, 1), out), there & (remaining > 1))
