@@ -45,7 +45,7 @@ def slow(path: str) -> bool:
 # Batches with their own and with shared fields, a kernel larger than the image, one pixel; more
 # taps, bases and channels than a block has; more bases than two blocks have.
 _FEW = (
-    Shape(2, 2, 6, 7, 3, 3, 5, kernels_shared=False),
+    Shape(2, 3, 6, 7, 3, 3, 5, kernels_shared=False),
     Shape(2, 1, 3, 4, 2, 7, 11, mixing_shared=False),
     Shape(1, 1, 1, 1, 1, 1, 1),
     Shape(1, 5, 3, 37, 17, 1, 19),
