@@ -24,7 +24,7 @@ template <typename A, typename Load>
 BLUROPS_INLINE void transform_window(TileScratch<A>& s, A* spectrum, Load load) {
   const TileTransform<A>& t = s.transform;
   for (int x0 = 0; x0 < t.x.size; x0 += t.kLanes) {
-    forward_columns(t, x0, s.half, s.work, [=](int y) { return load(y, x0); });
+    forward_columns(t, x0, t.y.size, s.half, s.work, [=](int y) { return load(y, x0); });
   }
   for (int b = 0; b < t.blocks(); ++b) {
     forward_rows(t, b, t.x.size, s.half, s.work,
@@ -135,10 +135,11 @@ BLUROPS_INLINE void transform_mixed(const TilePlan& plan, const Tile& tile, cons
   const TileTransform<A> t = s.transform;
   const A *first = s.mixing, *second = s.mixing + s.plane;
   const int64_t stride = s.stride, spectrum = s.spectrum, parts = plan.parts;
+  const int rows = static_cast<int>(tile.rows);
   int x0 = 0;
   for (; x0 < tile.columns; x0 += t.kLanes) {
     fetch.step();
-    forward_columns(t, x0, s.half, s.work, [=](int y) {
+    forward_columns(t, x0, rows, s.half, s.work, [=](int y) {
       const int64_t i = y * stride + x0;
       const auto v = V::read(pixels + i);
       return Pair<typename V::Vec>{v * V::read(first + i), v * V::read(second + i)};

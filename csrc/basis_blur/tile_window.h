@@ -45,7 +45,7 @@ struct TileScratch {
   int64_t sums_count;
 
   A* half;      // between the two passes of a transform
-  A* work;      // two columns of pairs
+  A* work;      // a column of pairs
   A* window;    // (2, height, width) of one tile
   A* spectra;   // (channel group, parts, spectrum): of the image, or the adjoint's sums
   A* mixing;    // (2, plane)

@@ -79,8 +79,8 @@ TRANSFORMS = (
     Mutant(
         "tile transforms: the inverse does not exchange the parts of its input",
         _TRANSFORM,
-        "return swapped(load(i));",
-        "return load(i);",
+        "return swapped(load(base + i * kPair));",
+        "return load(base + i * kPair);",
         LENGTHS,
     ),
     Mutant(
@@ -98,10 +98,24 @@ TRANSFORMS = (
         LENGTHS,
     ),
     Mutant(
-        "tile transforms: blocks are transposed halfway",
+        "tile transforms: cells are turned halfway",
         _TRANSPOSE,
-        "if constexpr (kHalf > 1)",
-        "if constexpr (kHalf > 2)",
+        "      interleave<2>(rows[1], rows[3]);\n",
+        "",
+        LENGTHS,
+    ),
+    Mutant(
+        "tile transforms: columns of the second half of a vector come from the first",
+        _TRANSPOSE,
+        "Half::gather(from + kWidth / 2 / kCell * stride, stride)",
+        "Half::gather(from, stride)",
+        LENGTHS,
+    ),
+    Mutant(
+        "tile transforms: inputs that are not zero are left out",
+        _TRANSFORM,
+        "if (inputs <= 8) return",
+        "if (inputs <= 9) return",
         LENGTHS,
     ),
 )
