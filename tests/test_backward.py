@@ -14,7 +14,7 @@ from blurops._check import BOUNDARIES, DTYPES
 from blurops.ops.basis_blur import tiling
 from blurops.ops.basis_blur.tiling import DIRECT, Tiling
 from blurops.testing import Shape, family_tensors, relative_error
-from tests.family import assert_exact, call, members
+from tests.family import as_doubles, assert_exact, call, members
 
 pytestmark = pytest.mark.usefixtures("native")
 NAMES = ("image", "kernels", "mixing")
@@ -151,6 +151,30 @@ def test_nothing_but_zeros_gives_zeros(name):
             # A gradient does not depend on what it is the gradient by.
             own = NAMES[position] == name
             assert bool(result.any()) == own, NAMES[position]
+
+
+@pytest.mark.parametrize("what", ["image", "kernels", "mixing", "grad"])
+def test_nan_reaches_all_that_depends_on_it(what):
+    reference = {"backend": "reference", "method": "direct"}
+    # The first pixel, one in the middle of vectors, and the last.
+    for position in ((0, 0), (40, 61), (-1, -1)):
+        tensors = family_tensors(SEVERAL, "reflect", torch.float32, 20)
+        values = tensors[what]
+        if what == "mixing":  # the only thing in its tile that is not zero
+            values.zero_()
+        index = tuple(i % n for i, n in zip(position, values.shape[-2:], strict=True))
+        values[0, -1][index] = torch.nan
+        one = torch.zeros_like(values)
+        one[0, -1][index] = 1
+        with tiling.forced(TILES):
+            found = fused(tensors)
+        for result, (case, args) in zip(found, gradient_members(tensors, SEVERAL), strict=True):
+            if any(a is values for a in args):
+                # Every member is linear: what a unit in its place changes is what depends on it.
+                unit = tuple(one if a is values else a for a in args)
+                reached = call(case.name, as_doubles(unit), **reference) != 0
+                assert reached.any(), case.name
+                assert result.isnan()[reached].all(), case.name
 
 
 @pytest.mark.parametrize("boundary", ["reflect", "valid"])
