@@ -195,10 +195,10 @@ def test_zero_taps_have_gradients_and_the_others_are_trimmed(boundary, monkeypat
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=lambda d: str(d)[6:])
-@pytest.mark.parametrize("boundary", ["circular", "reflect"])
-@pytest.mark.parametrize("kernels_shared", [True, False])
+@pytest.mark.parametrize(("boundary", "kernels_shared"), [("circular", True), ("reflect", False)])
 def test_repeat_bit_for_bit_on_any_thread_count(dtype, boundary, kernels_shared, threads):
-    shape = Shape(2, 2, 211, 290, 5, 27, 25, kernels_shared, mixing_shared=False)
+    # Groups of several tiles, whose windows overlap from one group to the next.
+    shape = Shape(2, 2, 150, 170, 3, 27, 25, kernels_shared, mixing_shared=False)
     tensors = family_tensors(shape, boundary, dtype, 23)
     for needs in SUBSETS:
         results = []
@@ -314,15 +314,16 @@ class TestAutograd:
                 assert torch.autograd.gradcheck(blur, leaves)
                 assert torch.autograd.gradgradcheck(blur, leaves)
 
-    def test_a_graph_of_the_gradient_is_that_gradient(self):
-        leaves, grad = self.leaves(SEVERAL, (True, True, True))
+    def test_a_graph_of_the_gradient_is_that_gradient(self, launched):
+        leaves, grad = self.leaves(Shape(1, 1, 67, 8, 2, 3, 5), (True, True, True))
         with tiling.forced(TILES):
             together = torch.autograd.grad(blurops.basis_blur(*leaves), leaves, grad)
+            launched.clear()
             composed = torch.autograd.grad(
                 blurops.basis_blur(*leaves), leaves, grad, create_graph=True
             )
+        assert "basis_blur_backward_cpu" not in launched
         for a, b in zip(together, composed, strict=True):
-            assert b.requires_grad
             torch.testing.assert_close(a, b.detach())
 
     @pytest.mark.parametrize("dynamic", [False, True])

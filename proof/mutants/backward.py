@@ -11,7 +11,7 @@ ZEROS = Selection(_FILE, "zeros_are_left_out")
 TYPES = Selection(_FILE, "every_instruction_set")
 THREADS = Selection(_FILE, "thread_count")
 TRIMMING = Selection(_FILE, "zero_taps")
-AUTOGRAD = Selection(_FILE, "Autograd")
+AUTOGRAD = Selection(_FILE, "uses_it or a_graph_of")
 
 _SWEEP = "csrc/basis_blur/tile_backward.h"
 _SUMS = "csrc/basis_blur/tile_sums.h"
