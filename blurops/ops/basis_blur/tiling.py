@@ -34,6 +34,9 @@ DIRECT = Tiling(0, 0)
 # Work is shared out by tiles: a count that four threads cannot share evenly costs as much as the
 # next one they can.
 _SHARES = 4
+# Half of a second-level cache of 1 MB. Spectra of the channels beyond it are read for every pair of
+# bases from farther away.
+_NEAR_BYTES = 512 * 1024
 # Taps (bases, for the mixing's gradient) that the direct method computes together.
 _BLOCK = 8
 
@@ -151,6 +154,8 @@ def tiled_features(work: Work, tiling: Tiling) -> dict[str, float]:
     features[f"transform{width}"] += ways * tiles * whole * (full + pruned)
     features[f"transform{height}"] += ways * tiles * height * (width * full + columns * pruned)
     features["product"] = products * tiles * whole * pruned * parts
+    far = 2 * work.element * whole * full > _NEAR_BYTES
+    features["far_product"] = features["product"] if far else 0.0
     features["mixing"] = ways * tiles * rows * columns * work.basis
     # The kernels' own spectra: both passes over whole tiles.
     features[f"transform{width}"] += whole * pairs * parts
