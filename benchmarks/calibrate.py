@@ -72,7 +72,7 @@ def tiled_cases() -> Iterator[tuple[Work, Tiling]]:
             taps = (2 * int(share * height / 2) + 1, 2 * int(share * width / 2) + 1)
             # Four tiles down and across, none of them cut off.
             size = (4 * (height - taps[0] + 1), 4 * (width - taps[1] + 1))
-            for channels, basis in ((1, 1), (3, 8), (3, 25)):
+            for channels, basis in ((1, 4), (1, 25), (3, 8), (3, 25)):
                 work = Work("basis_blur", 1, channels, basis, size, taps, 4)
                 yield work, Tiling(height, width)
         for parts, channels, basis in ((2, 3, 25), (3, 3, 8), (2, 1, 4)):

@@ -154,6 +154,7 @@ PYBIND11_MODULE(_C, module) {
   define(module, "basis_blur_adjoint_cpu", blurops::basis_blur_adjoint_cpu);
   define(module, "basis_blur_grad_kernels_cpu", blurops::basis_blur_grad_kernels_cpu);
   define(module, "basis_blur_grad_mixing_cpu", blurops::basis_blur_grad_mixing_cpu);
+  define(module, "basis_blur_backward_cpu", blurops::basis_blur_backward_cpu);
   define_rl_step(module);
 
   module.def("tile_lengths", &blurops::tile_lengths);

@@ -24,6 +24,7 @@ FLAGS = (
     "-O0 -g1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
 )
 TESTS = (
+    "tests/test_backward.py",
     "tests/test_basis_blur.py",
     "tests/test_contract.py",
     "tests/test_rl_native.py",

@@ -43,22 +43,27 @@ def assert_family(
     tensors = family_tensors(shape, boundary, dtype, seed)
     if change is not None:
         change(tensors)
-    reference = {"boundary": boundary, "backend": "reference", "method": truth}
     for case, args in members(tensors, shape):
         with tiling.forced(tiles):
             result = call(case.name, args, boundary=boundary, backend="native")
-        exact = call(case.name, as_doubles(args), **reference)
-        magnitude = call(case.name, magnitudes(args), **reference)
-        terms = case.terms(shape)
-        allowed = accuracy(dtype, terms)
-        where = f"{case.name} {boundary} {dtype} {shape} {tiles}"
-        assert result.dtype == dtype, where
-        assert result.shape == exact.shape, where
-        difference = (result.double() - exact).abs()
-        # A sum of random signs is about as large as its terms' magnitudes over the root of their
-        # number; where it happens to be smaller, as a gradient of one number can be, its rounding
-        # is not.
-        typical = magnitude.norm() / math.sqrt(terms)
-        assert difference.norm() <= allowed.relative * max(exact.norm(), typical), where
-        # Nothing but rounding: where nothing is summed the result is exactly zero.
-        assert difference.max() <= allowed.peak * magnitude.max(), where
+        assert_exact(result, case, args, shape, boundary, truth, tiles)
+
+
+def assert_exact(result, case, args, shape: Shape, boundary, truth, tiles):
+    """What a member's arguments gave equals the reference, up to rounding."""
+    reference = {"boundary": boundary, "backend": "reference", "method": truth}
+    exact = call(case.name, as_doubles(args), **reference)
+    magnitude = call(case.name, magnitudes(args), **reference)
+    terms, dtype = case.terms(shape), args[0].dtype
+    allowed = accuracy(dtype, terms)
+    where = f"{case.name} {boundary} {dtype} {shape} {tiles}"
+    assert result.dtype == dtype, where
+    assert result.shape == exact.shape, where
+    difference = (result.double() - exact).abs()
+    # A sum of random signs is about as large as its terms' magnitudes over the root of their
+    # number; where it happens to be smaller, as a gradient of one number can be, its rounding
+    # is not.
+    typical = magnitude.norm() / math.sqrt(terms)
+    assert difference.norm() <= allowed.relative * max(exact.norm(), typical), where
+    # Nothing but rounding: where nothing is summed the result is exactly zero.
+    assert difference.max() <= allowed.peak * magnitude.max(), where

@@ -125,7 +125,8 @@ def test_a_pair_that_a_tile_does_not_mix_is_not_computed():
     """The kernels of such a pair cannot matter there, whatever they hold."""
     tensors = family_tensors(FIELD, "zeros", torch.float32, 9)
     mixing = tensors["mixing"]
-    mixing[:, :2, :, :54] = 0
+    mixing[:, 0, :, :54] = 0.0
+    mixing[:, 1, :, :54] = -0.0
     clean = dict(tensors)
     tensors = {**tensors, "kernels": tensors["kernels"].clone()}
     tensors["kernels"][:, :2] = torch.nan

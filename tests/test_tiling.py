@@ -22,6 +22,7 @@ MEMBERS = (
     "basis_blur_adjoint",
     "basis_blur_grad_kernels",
     "basis_blur_grad_mixing",
+    "basis_blur_backward",
 )
 ISAS = ("baseline", "avx2", "avx512")
 each_member = pytest.mark.parametrize("member", MEMBERS)

@@ -67,4 +67,10 @@ void basis_blur_grad_kernels_cpu(const Problem& problem, const void* grad, const
 void basis_blur_grad_mixing_cpu(const Problem& problem, const void* grad, const void* image,
                                 const void* kernels, void* out, int threads);
 
+// All of these derivatives of a blur, or those whose output is not null: by the adjoint the
+// image's.
+void basis_blur_backward_cpu(const Problem& problem, const void* grad, const void* image,
+                             const void* kernels, const void* mixing, void* grad_image,
+                             void* grad_kernels, void* grad_mixing, int threads);
+
 }  // namespace blurops

@@ -189,4 +189,20 @@ void basis_blur_grad_mixing_cpu(const Problem& problem, const void* grad, const 
   launch.run(launch.kernels.grad_mixing[code(problem)], samples * problem.out_height, threads);
 }
 
+void basis_blur_backward_cpu(const Problem& problem, const void* grad, const void* image,
+                             const void* kernels, const void* mixing, void* grad_image,
+                             void* grad_kernels, void* grad_mixing, int threads) {
+  if (in_tiles(problem) && tile_backward(problem, grad, image, kernels, mixing, grad_image,
+                                         grad_kernels, grad_mixing, threads)) {
+    return;
+  }
+  if (grad_image) basis_blur_adjoint_cpu(problem, grad, kernels, mixing, grad_image, threads);
+  if (grad_kernels) {
+    basis_blur_grad_kernels_cpu(problem, grad, image, mixing, grad_kernels, threads);
+  }
+  if (grad_mixing) {
+    basis_blur_grad_mixing_cpu(problem, grad, image, kernels, grad_mixing, threads);
+  }
+}
+
 }  // namespace blurops

@@ -33,6 +33,10 @@ void tile_grad_kernels(const Problem& problem, const void* grad, const void* ima
                        const void* mixing, void* out, int threads);
 void tile_grad_mixing(const Problem& problem, const void* grad, const void* image,
                       const void* kernels, void* out, int threads);
+// False, and nothing done, where one sweep cannot hold what the gradients need together.
+bool tile_backward(const Problem& problem, const void* grad, const void* image, const void* kernels,
+                   const void* mixing, void* grad_image, void* grad_kernels, void* grad_mixing,
+                   int threads);
 
 // Calls visit(pointer) with the storage type of `dtype`.
 template <typename Visit>

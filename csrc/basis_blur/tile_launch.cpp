@@ -2,6 +2,7 @@
 // Launchers of the tile method: the plan, its memory, and the order of the tiles.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "basis_blur/launch.h"
@@ -18,6 +19,9 @@ namespace {
 constexpr int64_t kChannelBytes = int64_t{4} << 20;
 // Sums of the kernel gradient that one thread holds at a time, in bytes.
 constexpr int64_t kProductBytes = int64_t{4} << 20;
+// The same in the fused backward, which cannot take the pairs in groups: the tile's other gradients
+// would be computed again for each. 25 bases in the largest tiles of floats fit.
+constexpr int64_t kFusedProductBytes = int64_t{8} << 20;
 // Partial sums of the kernel gradient, in bytes.
 constexpr int64_t kPartialBytes = int64_t{16} << 20;
 
@@ -116,10 +120,80 @@ std::vector<std::vector<int64_t>> disjoint_groups(const std::vector<int64_t>& ma
   return groups;
 }
 
-void round_to(DType dtype, const float* from, int64_t count, void* out) {
-  with_type(dtype, out, [&](auto* to) {
-    for (int64_t i = 0; i < count; ++i) store(from[i], to + i);
-  });
+// Tiles of a sample in groups whose members add to different pixels of the image.
+std::vector<std::vector<int64_t>> tile_groups(const TileLaunch& launch) {
+  const TilePlan& plan = launch.plan;
+  const Problem& p = plan.problem;
+  const auto down = disjoint_groups(launch.maps.rows, p.height, plan.tiles_down, plan.rows,
+                                    plan.rows + p.kernel_height - 1);
+  const auto across = disjoint_groups(launch.maps.columns, p.width, plan.tiles_across, plan.columns,
+                                      plan.columns + p.kernel_width - 1);
+  std::vector<std::vector<int64_t>> groups;
+  for (const auto& rows : down) {
+    for (const auto& columns : across) {
+      auto& group = groups.emplace_back();
+      for (int64_t row : rows) {
+        for (int64_t column : columns) group.push_back(row * plan.tiles_across + column);
+      }
+    }
+  }
+  return groups;
+}
+
+// What the adjoint's tiles are added to, zero at first: the result, or for half types a float copy.
+class Target {
+ public:
+  Target(const Problem& p, void* out)
+      : dtype_(p.dtype), elements_(p.count * p.channels * p.height * p.width), out_(out) {
+    const bool wide = dtype_ == DType::kFloat64, half = !wide && dtype_ != DType::kFloat32;
+    const size_t bytes = elements_ * (wide ? sizeof(double) : sizeof(float));
+    if (half) copy_ = allocate(bytes);
+    memory_ = half ? copy_.get() : out;
+    prefer_large_pages(memory_, bytes);
+    std::memset(memory_, 0, bytes);
+  }
+
+  void* memory() const { return memory_; }
+
+  // After the last tile.
+  void finish() const {
+    if (!copy_) return;
+    const auto* from = reinterpret_cast<const float*>(copy_.get());
+    with_type(dtype_, out_, [&](auto* to) {
+      for (int64_t i = 0; i < elements_; ++i) store(from[i], to + i);
+    });
+  }
+
+ private:
+  DType dtype_;
+  int64_t elements_;
+  void *out_, *memory_;
+  AlignedBytes copy_;
+};
+
+// The partial sums of the kernels' gradient, for at most `wanted` chunks.
+std::vector<double> partial_sums(TilePlan& plan, int64_t wanted) {
+  const Problem& p = plan.problem;
+  const int64_t samples = p.kernels_batched ? p.count : 1;
+  const int64_t taps = samples * p.basis * p.kernel_height * p.kernel_width;
+  const int64_t fitting = std::max<int64_t>(kPartialBytes / (taps * int64_t{sizeof(double)}), 1);
+  plan.chunks = std::min({wanted, int64_t{64}, fitting});
+  return std::vector<double>(plan.chunks * taps, 0.0);
+}
+
+void prefer_large_pages_for_mixing(const Problem& p, void* out) {
+  prefer_large_pages(out, (p.mixing_batched ? p.count : 1) * p.basis * p.out_height * p.out_width *
+                              size_of(p.dtype));
+}
+
+// Whether a tile can be done with at once: all its channels are held together, its gradient by the
+// mixing is that of one sample, and the products of all pairs are held together.
+bool fits_one_sweep(const TileLaunch& launch, bool by_kernels, bool by_mixing) {
+  const TilePlan& plan = launch.plan;
+  const Problem& p = plan.problem;
+  const int64_t products = plan.pairs * plan.parts * launch.kernels.spectrum_bytes(plan);
+  return plan.channel_group == p.channels && !(by_mixing && !p.mixing_batched && p.count > 1) &&
+         !(by_kernels && products > kFusedProductBytes);
 }
 
 }  // namespace
@@ -149,35 +223,18 @@ void tile_adjoint(const Problem& problem, const void* image, const void* kernels
   launch.plan.first = image;
   launch.plan.mixing = mixing;
   launch.transform_kernels(kernels, threads);
-  // Half types are summed in one float copy of the result.
-  const int64_t elements = problem.count * problem.channels * problem.height * problem.width;
-  const bool half = problem.dtype != DType::kFloat32 && problem.dtype != DType::kFloat64;
-  const size_t element = problem.dtype == DType::kFloat64 ? sizeof(double) : sizeof(float);
-  AlignedBytes sums;
-  if (half) sums = allocate(elements * element);
-  launch.plan.target = half ? sums.get() : out;
-  prefer_large_pages(launch.plan.target, elements * element);
-  std::memset(launch.plan.target, 0, elements * element);
-
-  const TilePlan& plan = launch.plan;
-  const auto down = disjoint_groups(launch.maps.rows, problem.height, plan.tiles_down, plan.rows,
-                                    plan.rows + problem.kernel_height - 1);
-  const auto across = disjoint_groups(launch.maps.columns, problem.width, plan.tiles_across,
-                                      plan.columns, plan.columns + problem.kernel_width - 1);
+  const Target target(problem, out);
+  launch.plan.target = target.memory();
   const Workers workers(TileLaunch::threads_for(problem.count * launch.tiles(), threads),
-                        launch.kernels.scratch_bytes(plan));
+                        launch.kernels.scratch_bytes(launch.plan));
   const TileUnit tile = launch.kernels.adjoint[code(problem)];
-  for (const auto& rows : down) {
-    for (const auto& columns : across) {
-      const int64_t wide = static_cast<int64_t>(columns.size());
-      const int64_t each = wide * static_cast<int64_t>(rows.size());
-      workers.run(problem.count * each, [&](int64_t i, void* scratch) {
-        const int64_t in_sample = rows[i % each / wide] * plan.tiles_across + columns[i % wide];
-        tile(plan, i / each * launch.tiles() + in_sample, scratch);
-      });
-    }
+  for (const auto& group : tile_groups(launch)) {
+    const int64_t each = static_cast<int64_t>(group.size());
+    workers.run(problem.count * each, [&](int64_t i, void* scratch) {
+      tile(launch.plan, i / each * launch.tiles() + group[i % each], scratch);
+    });
   }
-  if (half) round_to(problem.dtype, reinterpret_cast<float*>(sums.get()), elements, out);
+  target.finish();
 }
 
 void tile_grad_kernels(const Problem& problem, const void* grad, const void* image,
@@ -192,12 +249,9 @@ void tile_grad_kernels(const Problem& problem, const void* grad, const void* ima
   const int64_t groups = ceil_div(plan.pairs, plan.pair_group);
   const int64_t samples = problem.kernels_batched ? problem.count : 1;
   const int64_t total = (problem.kernels_batched ? 1 : problem.count) * launch.tiles();
-  const int64_t taps = samples * problem.basis * problem.kernel_height * problem.kernel_width;
   // A function of the shapes alone, so that the order of summation does not depend on the threads;
   // enough chunks for many threads, and enough tiles in each that inverting its sums costs little.
-  const int64_t fitting = std::max<int64_t>(kPartialBytes / (taps * int64_t{sizeof(double)}), 1);
-  plan.chunks = std::min({std::max(total / 8, std::min<int64_t>(total, 4)), int64_t{64}, fitting});
-  std::vector<double> partial(plan.chunks * taps, 0.0);
+  auto partial = partial_sums(plan, std::max(total / 8, std::min<int64_t>(total, 4)));
   plan.partial = partial.data();
   launch.run(launch.kernels.grad_kernels[code(problem)], samples * groups * plan.chunks, threads);
   sum_partials(partial, plan.chunks, problem.dtype, out);
@@ -210,13 +264,53 @@ void tile_grad_mixing(const Problem& problem, const void* grad, const void* imag
   plan.first = grad;
   plan.image = image;
   plan.out = out;
-  prefer_large_pages(out, (problem.mixing_batched ? problem.count : 1) * problem.basis *
-                              problem.out_height * problem.out_width * size_of(problem.dtype));
+  prefer_large_pages_for_mixing(problem, out);
   plan.keeps_all_bases =
       plan.channel_group < problem.channels || (!problem.mixing_batched && problem.count > 1);
   launch.transform_kernels(kernels, threads);
   const int64_t samples = problem.mixing_batched ? problem.count : 1;
   launch.run(launch.kernels.grad_mixing[code(problem)], samples * launch.tiles(), threads);
+}
+
+bool tile_backward(const Problem& problem, const void* grad, const void* image, const void* kernels,
+                   const void* mixing, void* grad_image, void* grad_kernels, void* grad_mixing,
+                   int threads) {
+  TileLaunch launch(problem);
+  TilePlan& plan = launch.plan;
+  if (!fits_one_sweep(launch, grad_kernels, grad_mixing)) return false;
+  plan.first = grad;
+  plan.image = image;
+  plan.mixing = mixing;
+  plan.out = grad_mixing;
+  if (grad_mixing) prefer_large_pages_for_mixing(problem, grad_mixing);
+  std::optional<Target> target;
+  if (grad_image) plan.target = target.emplace(problem, grad_image).memory();
+  const auto groups = tile_groups(launch);
+  int64_t largest = 0;
+  for (const auto& group : groups) largest = std::max<int64_t>(largest, group.size());
+  const int64_t samples = problem.kernels_batched ? problem.count : 1;
+  const int64_t total = problem.count / samples * largest;
+  plan.chunks = total;
+  std::vector<double> partial;
+  if (grad_kernels) {
+    plan.pair_group = plan.pairs;
+    // As in tile_grad_kernels; a multiple of four, because no thread goes on to the next group
+    // before all have done this one. The groups add to the same partial sums, in turn.
+    partial = partial_sums(plan, std::max(total / 16 * 4, std::min<int64_t>(total, 4)));
+    plan.partial = partial.data();
+  }
+  launch.transform_kernels(kernels, threads);
+  const int64_t units = samples * plan.chunks;
+  const Workers workers(TileLaunch::threads_for(units, threads),
+                        launch.kernels.scratch_bytes(plan));
+  for (const auto& group : groups) {
+    plan.group = group.data();
+    plan.group_size = static_cast<int64_t>(group.size());
+    launch.run(workers, launch.kernels.backward[code(problem)], units);
+  }
+  if (target) target->finish();
+  if (grad_kernels) sum_partials(partial, plan.chunks, problem.dtype, grad_kernels);
+  return true;
 }
 
 }  // namespace blurops

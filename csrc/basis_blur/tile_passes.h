@@ -24,7 +24,7 @@ template <typename A, typename Load>
 BLUROPS_INLINE void transform_window(TileScratch<A>& s, A* spectrum, Load load) {
   const TileTransform<A>& t = s.transform;
   for (int x0 = 0; x0 < t.x.size; x0 += t.kLanes) {
-    forward_columns(t, x0, s.half, s.work, [=](int y) { return load(y, x0); });
+    forward_columns(t, x0, t.y.size, s.half, s.work, [=](int y) { return load(y, x0); });
   }
   for (int b = 0; b < t.blocks(); ++b) {
     forward_rows(t, b, t.x.size, s.half, s.work,
@@ -32,17 +32,18 @@ BLUROPS_INLINE void transform_window(TileScratch<A>& s, A* spectrum, Load load) 
   }
 }
 
-// Spectra of channels c0 .. c0 + count - 1 as each part of the kernels sees them; lists the live
-// ones.
+// Spectra of the live channels of the group that begins with c0, as each part of the kernels sees
+// them; those that are zero are live no longer.
 template <typename T, typename A>
 void load_spectra(const TilePlan& plan, const Tile& tile, const void* image, int64_t c0,
-                  int64_t count, TileScratch<A>& s) {
+                  TileScratch<A>& s) {
   using V = Simd<A>;
   const Problem& p = plan.problem;
   const A* window = s.window;
   const int64_t width = s.transform.x.size;
-  s.live_count = 0;
-  for (int64_t c = 0; c < count; ++c) {
+  const Channels candidates = s.live;
+  s.live.clear();
+  for (int64_t c : candidates) {
     const T* from = plane_of<T>(image, tile.n, c0 + c, p.channels, p.height * p.width);
     bool any = false;
     for (int64_t part = 0; part < plan.parts; ++part) {
@@ -52,21 +53,20 @@ void load_spectra(const TilePlan& plan, const Tile& tile, const void* image, int
         return Pair<typename V::Vec>{V::read(window + y * width + x0), typename V::Vec{}};
       });
     }
-    if (any) s.live[s.live_count++] = c;
+    if (any) s.live.add(c);
   }
 }
 
-// Values of channels c0 .. c0 + count - 1 at a tile; lists the live ones. The gradients, which need
-// both, load these first: their live channels are those of the image.
+// Values of channels c0 .. c0 + count - 1 at a tile; those that are not zero are live.
 template <typename T, typename A>
 void load_pixels(const TilePlan& plan, const Tile& tile, const void* image, int64_t c0,
                  int64_t count, int64_t height, TileScratch<A>& s) {
   const Problem& p = plan.problem;
-  s.live_count = 0;
+  s.live.clear();
   for (int64_t c = 0; c < count; ++c) {
     const T* from = plane_of<T>(image, tile.n, c0 + c, p.channels, p.out_height * p.out_width);
     if (load_plane(plan, tile, from, s.stride, height, s.pixels + c * s.plane)) {
-      s.live[s.live_count++] = c;
+      s.live.add(c);
     }
   }
 }
@@ -79,9 +79,9 @@ BLUROPS_INLINE Pair<typename Simd<A>::Vec> product_at(const A* image, const A* k
 }
 
 // The responses of one channel to a pair of bases: store(offset in a plane, values).
-template <typename A, typename Fetch, typename Store>
+template <typename A, typename Store>
 BLUROPS_INLINE void respond(const TilePlan& plan, const Tile& tile, const A* image,
-                            const A* kernels, TileScratch<A>& s, Fetch& fetch, Store store) {
+                            const A* kernels, TileScratch<A>& s, Prefetch& fetch, Store store) {
   const TileTransform<A> t = s.transform;  // a copy, which no store can change
   const int columns = static_cast<int>(tile.columns), rows = static_cast<int>(tile.rows);
   const int64_t stride = s.stride, spectrum = s.spectrum, parts = plan.parts;
@@ -113,8 +113,9 @@ BLUROPS_INLINE void respond(const TilePlan& plan, const Tile& tile, const A* ima
 
 // Of the pair that follows, in `steps` steps.
 template <typename T>
-Prefetch<T> prefetch_after(const TilePlan& plan, const Tile& tile, int64_t pair, int64_t steps) {
-  return pair + 1 < plan.pairs ? Prefetch<T>(plan, tile, pair + 1, steps) : Prefetch<T>();
+Prefetch prefetch_after(const TilePlan& plan, const Tile& tile, int64_t pair, int64_t steps) {
+  if (pair + 1 == plan.pairs) return {};
+  return {plan, tile, static_cast<const T*>(plan.mixing), pair + 1, steps};
 }
 
 template <typename T, typename A>
@@ -128,17 +129,18 @@ void store_plane(const TilePlan& plan, const Tile& tile, int64_t stride, const A
 
 // add(offset in the spectra of all parts, P) with P the spectrum of (m_a + i m_b) v over a tile, v
 // one plane of s.pixels; the same P for every part.
-template <typename A, typename Fetch, typename Add>
+template <typename A, typename Add>
 BLUROPS_INLINE void transform_mixed(const TilePlan& plan, const Tile& tile, const A* pixels,
-                                    TileScratch<A>& s, Fetch& fetch, Add add) {
+                                    TileScratch<A>& s, Prefetch& fetch, Add add) {
   using V = Simd<A>;
   const TileTransform<A> t = s.transform;
   const A *first = s.mixing, *second = s.mixing + s.plane;
   const int64_t stride = s.stride, spectrum = s.spectrum, parts = plan.parts;
+  const int rows = static_cast<int>(tile.rows);
   int x0 = 0;
   for (; x0 < tile.columns; x0 += t.kLanes) {
     fetch.step();
-    forward_columns(t, x0, s.half, s.work, [=](int y) {
+    forward_columns(t, x0, rows, s.half, s.work, [=](int y) {
       const int64_t i = y * stride + x0;
       const auto v = V::read(pixels + i);
       return Pair<typename V::Vec>{v * V::read(first + i), v * V::read(second + i)};

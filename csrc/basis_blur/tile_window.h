@@ -31,6 +31,29 @@ struct Tile {
         columns(smaller(plan.columns, plan.problem.out_width - x)) {}
 };
 
+// The channels of a group, ascending, that something is done for.
+class Channels {
+ public:
+  void clear() { count_ = 0; }
+  void add(int64_t channel) { list_[count_++] = channel; }
+  void fill(int64_t count) {
+    for (count_ = 0; count_ < count; ++count_) list_[count_] = count_;
+  }
+
+  int64_t count() const { return count_; }
+  const int64_t* begin() const { return list_; }
+  const int64_t* end() const { return list_ + count_; }
+  bool has(int64_t channel) const {
+    for (int64_t c : *this) {
+      if (c == channel) return true;
+    }
+    return false;
+  }
+
+ private:
+  int64_t list_[kMaxChannelGroup], count_ = 0;
+};
+
 // Added to a plane, in bytes: a load that follows a store to an address equal modulo 4096 waits for
 // it, and mixing and sums are read and written at the same place of planes side by side.
 constexpr int64_t kSkew = 320;
@@ -45,16 +68,17 @@ struct TileScratch {
   int64_t sums_count;
 
   A* half;      // between the two passes of a transform
-  A* work;      // two columns of pairs
+  A* work;      // a column of pairs
   A* window;    // (2, height, width) of one tile
-  A* spectra;   // (channel group, parts, spectrum): of the image, or the adjoint's sums
+  A* spectra;   // (channel group, parts, spectrum): of the image
+  A* adjoint;   // (channel group, parts, spectrum): the adjoint's sums
   A* mixing;    // (2, plane)
   A* pixels;    // (channel group, plane): y, or grad
   A* sums;      // (sums_count, plane): blurred channels, or gradients of mixing
   A* products;  // (pair group, parts, spectrum): the kernel gradient's sums
 
   // The channels of a group that are not zero all over the tile; the others are skipped.
-  int64_t live[kMaxChannelGroup], live_count = 0;
+  Channels live;
 
   TileScratch(const TilePlan& plan, void* memory)
       : transform(transform_of<A>(plan)), memory_(static_cast<char*>(memory)) {
@@ -68,6 +92,8 @@ struct TileScratch {
     work = take(work_elements(transform));
     window = take(spectrum);
     spectra = take(group * plan.parts * spectrum);
+    // The adjoint alone has no spectra of an image.
+    adjoint = plan.image && plan.target ? take(group * plan.parts * spectrum) : spectra;
     mixing = take(2 * plane);
     pixels = take(group * plane);
     sums = take(plan.keeps_all_bases ? sums_count * plane : (group > 2 ? group : 2) * plane);
@@ -208,13 +234,13 @@ bool load_mixing(const TilePlan& plan, const Tile& tile, int64_t pair, int64_t h
 
 // Fetches the mixing coefficients of a pair a few lines at a time, while the pair before it is
 // computed: their short rows, far apart in memory, would otherwise be waited for.
-template <typename T>
 class Prefetch {
  public:
   Prefetch() = default;
 
   // In `steps` calls of step().
-  Prefetch(const TilePlan& plan, const Tile& tile, int64_t pair, int64_t steps)
+  template <typename T>
+  Prefetch(const TilePlan& plan, const Tile& tile, const T* mixing, int64_t pair, int64_t steps)
       : rows_(tile.rows),
         planes_(smaller(2, plan.problem.basis - 2 * pair)),
         bytes_(tile.columns * int64_t{sizeof(T)}),
@@ -222,8 +248,8 @@ class Prefetch {
     const Problem& p = plan.problem;
     plane_ = p.out_height * stride_;
     from_ =
-        reinterpret_cast<const char*>(plane_of<T>(plan.mixing, p.mixing_batched ? tile.n : 0,
-                                                  2 * pair, p.basis, p.out_height * p.out_width) +
+        reinterpret_cast<const char*>(plane_of<T>(mixing, p.mixing_batched ? tile.n : 0, 2 * pair,
+                                                  p.basis, p.out_height * p.out_width) +
                                       tile.y * p.out_width + tile.x);
     each_ = (planes_ * rows_ + steps - 1) / steps;
   }

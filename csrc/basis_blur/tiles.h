@@ -7,7 +7,8 @@
 // inverse of X F holds the response to k_a in its real part and to k_b in its imaginary part,
 // because image and kernels are real. The adjoint runs it backwards: P, the spectrum of (m_a + i
 // m_b) y, times conj(F), summed over the pairs, has H^T y as the real part of its inverse. For the
-// kernels' gradient conj(P) X, summed over channels and tiles, inverts to g_a - i g_b.
+// kernels' gradient conj(P) X, summed over channels and tiles, inverts to g_a - i g_b. All three
+// gradients of a blur share one sweep: X and P are computed once.
 //
 // Kernels that no tile can hold are cut into parts, each with its own window; their products are
 // summed as spectra, so that no inverse is added.
@@ -19,7 +20,8 @@
 
 namespace blurops {
 
-// One call, ready to run.
+// One call, ready to run. Of the fused backward `out`, `target` and `partial` are null where the
+// gradient by the mixing, the image or the kernels is not wanted.
 struct TilePlan {
   Problem problem;
   const void* first;   // image, or grad for the gradients
@@ -46,6 +48,9 @@ struct TilePlan {
 
   // Adjoint: what is added to, (N, C, height, width) of the compute type.
   void* target;
+  // Fused backward: tiles of a sample that add to different places of the target.
+  const int64_t* group;
+  int64_t group_size;
 
   // Kernel gradient: fixed chunks of tiles, each with its own partial sums in double,
   // (chunks, N or 1, B, Kh, Kw); `pair_group` pairs are summed at a time.
@@ -63,12 +68,14 @@ struct TileKernels {
   size_t (*scratch_bytes)(const TilePlan& plan);
   int64_t (*spectrum_bytes)(const TilePlan& plan);
   // By dtype code. A unit is: spectra (sample, pair, part); blur and adjoint (n, ty, tx);
-  // grad_mixing (n or 0, ty, tx); grad_kernels (n or 0, group, chunk).
+  // grad_mixing (n or 0, ty, tx); grad_kernels (n or 0, group of pairs, chunk); backward (n or 0,
+  // chunk of plan.group), with n that of the kernels.
   TileUnit spectra[kDTypeCount];
   TileUnit blur[kDTypeCount];
   TileUnit adjoint[kDTypeCount];
   TileUnit grad_kernels[kDTypeCount];
   TileUnit grad_mixing[kDTypeCount];
+  TileUnit backward[kDTypeCount];
 };
 
 #define BLUROPS_DECLARE_ISA(isa) const TileKernels& tile_kernels_##isa();

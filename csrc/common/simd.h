@@ -36,6 +36,16 @@ struct Simd {
   static void write(A* to, Vec value) { *reinterpret_cast<Unaligned*>(to) = value; }
 };
 
+// The integers as wide as A, as a vector.
+template <typename A>
+struct Index {
+  typedef unsigned Vec __attribute__((vector_size(kVectorBytes)));
+};
+template <>
+struct Index<double> {
+  typedef unsigned long long Vec __attribute__((vector_size(kVectorBytes)));
+};
+
 // Makes the compiler hold a vector in a register from here on.
 template <typename V>
 inline __attribute__((always_inline)) void in_register(V& value) {

@@ -58,17 +58,17 @@ BLUROPS_INLINE Pair<V> swapped(Pair<V> a) {
 
 enum class Twiddle { kNone, kBefore, kAfter };
 
-// `count` butterflies: the j-th takes load(j * step + i * stride) for i < R, multiplies what goes
-// in or what comes out by twiddles[j][i], and hands its results to store() under the same
-// positions.
-template <int R, typename A, Twiddle kTwiddle, typename Load, typename Store>
+// `count` butterflies: the j-th takes load(j * step + i * stride) for i < kUsed, the rest of its
+// inputs being zero, multiplies what goes in or what comes out by twiddles[j][i], and hands its
+// results to store() under the same positions.
+template <int R, typename A, Twiddle kTwiddle, int kUsed = R, typename Load, typename Store>
 BLUROPS_INLINE void stage(int count, int step, int stride, const A* twiddles, Load load,
                           Store store) {
   for (int j = 0; j < count; ++j) {
     const A* w = twiddles + j * R * 2;
-    Pair<typename Simd<A>::Vec> x[R];
+    Pair<typename Simd<A>::Vec> x[R] = {};
 #pragma GCC unroll 16
-    for (int i = 0; i < R; ++i) {
+    for (int i = 0; i < kUsed; ++i) {
       x[i] = load(j * step + i * stride);
       if (kTwiddle == Twiddle::kBefore && i > 0) x[i] = times(x[i], w[2 * i], w[2 * i + 1]);
     }
@@ -81,64 +81,122 @@ BLUROPS_INLINE void stage(int count, int step, int stride, const A* twiddles, Lo
   }
 }
 
-template <typename A, Twiddle kTwiddle, typename Load, typename Store>
-BLUROPS_INLINE void any_stage(int radix, int count, int step, int stride, const A* twiddles,
-                              Load load, Store store) {
-  switch (radix) {
+// The forward stage along R1; the values from `used` on are zero and are not loaded, or not all.
+template <typename A, typename Load, typename Store>
+BLUROPS_INLINE void far_forward(const Length<A>& t, int used, Load load, Store store) {
+  constexpr Twiddle kAfter = Twiddle::kAfter;
+  const int count = t.radix2, inputs = (used + count - 1) / count;
+  switch (t.radix1) {
     case 8:
-      return stage<8, A, kTwiddle>(count, step, stride, twiddles, load, store);
+      if (inputs <= 6) return stage<8, A, kAfter, 6>(count, 1, count, t.twiddles, load, store);
+      return stage<8, A, kAfter>(count, 1, count, t.twiddles, load, store);
     case 12:
-      return stage<12, A, kTwiddle>(count, step, stride, twiddles, load, store);
+      if (inputs <= 8) return stage<12, A, kAfter, 8>(count, 1, count, t.twiddles, load, store);
+      if (inputs <= 10) return stage<12, A, kAfter, 10>(count, 1, count, t.twiddles, load, store);
+      return stage<12, A, kAfter>(count, 1, count, t.twiddles, load, store);
     default:
-      return stage<16, A, kTwiddle>(count, step, stride, twiddles, load, store);
+      if (inputs <= 12) return stage<16, A, kAfter, 12>(count, 1, count, t.twiddles, load, store);
+      return stage<16, A, kAfter>(count, 1, count, t.twiddles, load, store);
   }
 }
 
-// load(n) -> the n-th value of each lane; store(position, X). `work` holds one pair per position.
+// The inverse stage along R1.
 template <typename A, typename Load, typename Store>
-BLUROPS_INLINE void forward(const Length<A>& length, A* work, Load load, Store store) {
-  constexpr int kPair = 2 * Simd<A>::kLanes;
-  const int first = length.radix1, second = length.radix2;
-  any_stage<A, Twiddle::kAfter>(first, second, 1, second, length.twiddles, load,
-                                [=](int i, auto value) { write_pair(work + i * kPair, value); });
-  any_stage<A, Twiddle::kNone>(
-      second, first, second, 1, length.twiddles, [=](int i) { return read_pair(work + i * kPair); },
-      store);
+BLUROPS_INLINE void far_inverse(const Length<A>& t, Load load, Store store) {
+  constexpr Twiddle kBefore = Twiddle::kBefore;
+  const int count = t.radix2;
+  switch (t.radix1) {
+    case 8:
+      return stage<8, A, kBefore>(count, 1, count, t.twiddles, load, store);
+    case 12:
+      return stage<12, A, kBefore>(count, 1, count, t.twiddles, load, store);
+    default:
+      return stage<16, A, kBefore>(count, 1, count, t.twiddles, load, store);
+  }
 }
 
-// load(position) -> X; store(n, value), which may ignore the n it has no use for.
+// The stage along R2, of neighbouring positions, in either direction.
 template <typename A, typename Load, typename Store>
-BLUROPS_INLINE void inverse(const Length<A>& length, A* work, Load load, Store store) {
-  constexpr int kPair = 2 * Simd<A>::kLanes;
-  const int first = length.radix1, second = length.radix2;
-  any_stage<A, Twiddle::kNone>(
-      second, first, second, 1, length.twiddles, [=](int i) { return swapped(load(i)); },
-      [=](int i, auto value) { write_pair(work + i * kPair, value); });
-  any_stage<A, Twiddle::kBefore>(
-      first, second, 1, second, length.twiddles, [=](int i) { return read_pair(work + i * kPair); },
-      [=](int i, auto value) { store(i, swapped(value)); });
+BLUROPS_INLINE void near_stage(const Length<A>& t, Load load, Store store) {
+  constexpr Twiddle kNone = Twiddle::kNone;
+  switch (t.radix2) {
+    case 8:
+      return stage<8, A, kNone>(t.radix1, 8, 1, t.twiddles, load, store);
+    case 12:
+      return stage<12, A, kNone>(t.radix1, 12, 1, t.twiddles, load, store);
+    default:
+      return stage<16, A, kNone>(t.radix1, 16, 1, t.twiddles, load, store);
+  }
 }
 
-// Working memory of the passes below: two columns of pairs.
+// The same along y, for L columns of `half` from `column` on (its first block), which it finds
+// transposed: lanes along y there, along x here.
+template <int R, typename A, typename Store>
+BLUROPS_INLINE void near_inverse_of_columns(const TileTransform<A>& t, const A* column,
+                                            Store store) {
+  constexpr int kLanes = Simd<A>::kLanes, kPair = 2 * kLanes;
+  for (int j = 0; j < t.y.radix1; ++j) {
+    typename Simd<A>::Vec re[R], im[R];
+#pragma GCC unroll 16
+    for (int i = 0; i < R; i += Cells<A>::kCell) {
+      const int y = j * R + i;
+      const A* from = column + y / kLanes * t.block() + y % kLanes;
+      read_transposed(from, kPair, re + i);
+      read_transposed(from + kLanes, kPair, im + i);
+    }
+    Pair<typename Simd<A>::Vec> x[R];
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) x[i] = {im[i], re[i]};
+    Butterfly<R>::template run<A>(x);
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) store(j * R + i, x[i]);
+  }
+}
+
+template <int R, typename A, typename Load>
+BLUROPS_INLINE void near_forward_of_columns(const TileTransform<A>& t, A* column, Load load) {
+  constexpr int kLanes = Simd<A>::kLanes, kPair = 2 * kLanes;
+  for (int j = 0; j < t.y.radix1; ++j) {
+    Pair<typename Simd<A>::Vec> x[R];
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) x[i] = load(j * R + i);
+    Butterfly<R>::template run<A>(x);
+    typename Simd<A>::Vec re[R], im[R];
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) re[i] = x[i].re, im[i] = x[i].im;
+#pragma GCC unroll 16
+    for (int i = 0; i < R; i += Cells<A>::kCell) {
+      const int y = j * R + i;
+      A* to = column + y / kLanes * t.block() + y % kLanes;
+      write_transposed(re + i, to, kPair);
+      write_transposed(im + i, to + kLanes, kPair);
+    }
+  }
+}
+
+// Working memory of the passes below: one pair per position.
 template <typename A>
 int64_t work_elements(const TileTransform<A>& t) {
   const int64_t longest = t.y.size > t.x.size ? t.y.size : t.x.size;
-  return 2 * longest * 2 * Simd<A>::kLanes;
+  return longest * 2 * Simd<A>::kLanes;
 }
 
-// Forward along y for L columns from `x0` on: load(y) -> pairs, lanes along x. Fills rows x0 .. of
-// `half`.
+// Forward along y for L columns from `x0` on: load(y) -> pairs, lanes along x, for y < rows; the
+// rows from there on are zero where they are not loaded. Fills rows x0 .. of `half`.
 template <typename A, typename Load>
-BLUROPS_INLINE void forward_columns(const TileTransform<A>& t, int x0, A* half, A* work,
+BLUROPS_INLINE void forward_columns(const TileTransform<A>& t, int x0, int rows, A* half, A* work,
                                     Load load) {
-  constexpr int kLanes = Simd<A>::kLanes, kPair = 2 * kLanes;
-  A* column = work + int64_t{t.y.size} * kPair;
-  forward(t.y, work, load, [=](int i, auto value) { write_pair(column + i * kPair, value); });
-  for (int b = 0; b < t.blocks(); ++b) {
-    const A* from = column + b * kLanes * kPair;
-    A* to = half + b * t.block() + x0 * kPair;
-    transpose(from, kPair, to, kPair);
-    transpose(from + kLanes, kPair, to + kLanes, kPair);
+  constexpr int kPair = 2 * Simd<A>::kLanes;
+  far_forward(t.y, rows, load, [=](int i, auto value) { write_pair(work + i * kPair, value); });
+  const auto again = [=](int i) { return read_pair(work + i * kPair); };
+  A* column = half + x0 * kPair;
+  switch (t.y.radix2) {
+    case 8:
+      return near_forward_of_columns<8>(t, column, again);
+    case 12:
+      return near_forward_of_columns<12>(t, column, again);
+    default:
+      return near_forward_of_columns<16>(t, column, again);
   }
 }
 
@@ -151,9 +209,12 @@ BLUROPS_INLINE void forward_rows(const TileTransform<A>& t, int b, int columns, 
   using Vec = typename Simd<A>::Vec;
   const A* from = half + b * t.block();
   const int64_t base = b * t.block();
-  forward(
-      t.x, work,
+  far_forward(
+      t.x, columns,
       [=](int i) { return i < columns ? read_pair(from + i * kPair) : Pair<Vec>{Vec{}, Vec{}}; },
+      [=](int i, auto value) { write_pair(work + i * kPair, value); });
+  near_stage(
+      t.x, [=](int i) { return read_pair(work + i * kPair); },
       [=](int i, auto value) { store(base + i * kPair, value); });
 }
 
@@ -165,26 +226,37 @@ BLUROPS_INLINE void inverse_rows(const TileTransform<A>& t, int b, int columns, 
   constexpr int kPair = 2 * Simd<A>::kLanes;
   A* to = half + b * t.block();
   const int64_t base = b * t.block();
-  inverse(
-      t.x, work, [=](int i) { return load(base + i * kPair); },
+  near_stage(
+      t.x, [=](int i) { return swapped(load(base + i * kPair)); },
+      [=](int i, auto value) { write_pair(work + i * kPair, value); });
+  far_inverse(
+      t.x, [=](int i) { return read_pair(work + i * kPair); },
       [=](int i, auto value) {
-        if (i < columns) write_pair(to + i * kPair, value);
+        if (i < columns) write_pair(to + i * kPair, swapped(value));
       });
 }
 
-// Inverse along y for L columns from x0 on: store(y, value), lanes along x.
+// Inverse along y for L columns from x0 on: store(y, value), lanes along x, for every y, of which
+// it may ignore those it has no use for.
 template <typename A, typename Store>
 BLUROPS_INLINE void inverse_columns(const TileTransform<A>& t, int x0, const A* half, A* work,
                                     Store store) {
-  constexpr int kLanes = Simd<A>::kLanes, kPair = 2 * kLanes;
-  A* column = work + int64_t{t.y.size} * kPair;
-  for (int b = 0; b < t.blocks(); ++b) {
-    const A* from = half + b * t.block() + x0 * kPair;
-    A* to = column + b * kLanes * kPair;
-    transpose(from, kPair, to, kPair);
-    transpose(from + kLanes, kPair, to + kLanes, kPair);
+  constexpr int kPair = 2 * Simd<A>::kLanes;
+  const auto keep = [=](int i, auto value) { write_pair(work + i * kPair, value); };
+  const A* column = half + x0 * kPair;
+  switch (t.y.radix2) {
+    case 8:
+      near_inverse_of_columns<8>(t, column, keep);
+      break;
+    case 12:
+      near_inverse_of_columns<12>(t, column, keep);
+      break;
+    default:
+      near_inverse_of_columns<16>(t, column, keep);
   }
-  inverse(t.y, work, [=](int i) { return read_pair(column + i * kPair); }, store);
+  far_inverse(
+      t.y, [=](int i) { return read_pair(work + i * kPair); },
+      [=](int i, auto value) { store(i, swapped(value)); });
 }
 
 }  // namespace

@@ -1,70 +1,133 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Square blocks of vectors, transposed in registers.
+// Columns of a matrix as vectors: cells of 16 bytes are gathered from as many rows as a vector
+// holds cells, and turned in place, which takes shuffles that do not cross cells and no others.
 #pragma once
 
+#include <cstring>
 #include <utility>
 
 #include "common/simd.h"
 
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define BLUROPS_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#endif
+#endif
+
 namespace blurops {
 namespace {
 
-// The integers that index lanes of A.
 template <typename A>
-struct Index {
-  typedef unsigned Vec __attribute__((vector_size(kVectorBytes)));
-};
-template <>
-struct Index<double> {
-  typedef unsigned long long Vec __attribute__((vector_size(kVectorBytes)));
-};
-
-// One step of the recursive transposition: lanes that differ in bit kHalf move between rows.
-template <typename A, int kHalf>
-struct Exchange {
+struct Cells {
   using Vec = typename Simd<A>::Vec;
   static constexpr int kLanes = Simd<A>::kLanes;
-  using Mask = typename Index<A>::Vec;
+  static constexpr int kCell = 16 / sizeof(A);   // lanes of a cell
+  static constexpr int kCells = kLanes / kCell;  // of a vector
 
-  // Lane i of the first result is lane (i without bit kHalf) of a or b; of the second, with it.
-  template <size_t... i>
-  static inline __attribute__((always_inline)) void run(Vec& a, Vec& b, std::index_sequence<i...>) {
-#if defined(__clang__)
-    const Vec low = __builtin_shufflevector(
-        a, b, (i & kHalf ? static_cast<int>(i) - kHalf + kLanes : static_cast<int>(i))...);
-    const Vec high = __builtin_shufflevector(
-        a, b, (i & kHalf ? static_cast<int>(i) + kLanes : static_cast<int>(i) + kHalf)...);
+  // The cells at from, from + stride, ... side by side, and back.
+  static inline __attribute__((always_inline)) Vec gather(const A* from, int64_t stride) {
+#if defined(BLUROPS_SHUFFLE)
+    return Piece<kLanes>::gather(from, stride);
 #else
-    const Mask take_low = {
-        (i & kHalf ? static_cast<int>(i) - kHalf + kLanes : static_cast<int>(i))...};
-    const Mask take_high = {
-        (i & kHalf ? static_cast<int>(i) + kLanes : static_cast<int>(i) + kHalf)...};
-    const Vec low = __builtin_shuffle(a, b, take_low), high = __builtin_shuffle(a, b, take_high);
+    Vec vector;
+    for (int i = 0; i < kCells; ++i) {
+      std::memcpy(reinterpret_cast<char*>(&vector) + 16 * i, from + i * stride, 16);
+    }
+    return vector;
 #endif
-    a = low;
-    b = high;
   }
 
-  static inline __attribute__((always_inline)) void all(Vec* rows) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i) {
-      if (!(i & kHalf)) run(rows[i], rows[i + kHalf], std::make_index_sequence<kLanes>());
+  static inline __attribute__((always_inline)) void scatter(Vec vector, A* to, int64_t stride) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kCells; ++i) {
+      std::memcpy(to + i * stride, reinterpret_cast<const char*>(&vector) + 16 * i, 16);
     }
-    if constexpr (kHalf > 1) Exchange<A, kHalf / 2>::all(rows);
+  }
+
+  // Transposes the square of lanes that kCell vectors have in each cell.
+  static inline __attribute__((always_inline)) void turn(Vec* rows) {
+    interleave<1>(rows[0], rows[1]);
+    if constexpr (kCell == 4) {
+      interleave<1>(rows[2], rows[3]);
+      interleave<2>(rows[0], rows[2]);
+      interleave<2>(rows[1], rows[3]);
+      std::swap(rows[1], rows[2]);
+    }
+  }
+
+ private:
+#if defined(BLUROPS_SHUFFLE)
+  template <int kWidth>
+  struct Piece {
+    typedef A Vec __attribute__((vector_size(kWidth * sizeof(A))));
+    typedef A Unaligned
+        __attribute__((vector_size(kWidth * sizeof(A)), aligned(alignof(A)), may_alias));
+
+    static inline __attribute__((always_inline)) Vec gather(const A* from, int64_t stride) {
+      if constexpr (kWidth == kCell) {
+        return *reinterpret_cast<const Unaligned*>(from);
+      } else {
+        using Half = Piece<kWidth / 2>;
+        return join(Half::gather(from, stride),
+                    Half::gather(from + kWidth / 2 / kCell * stride, stride),
+                    std::make_index_sequence<kWidth>());
+      }
+    }
+
+    template <typename Half, size_t... i>
+    static inline __attribute__((always_inline)) Vec join(Half low, Half high,
+                                                          std::index_sequence<i...>) {
+      return BLUROPS_SHUFFLE(low, high, i...);
+    }
+  };
+#endif
+
+  // Groups of kGroup lanes of a and b in turn: those of the cells' low halves become a, those of
+  // the high halves b.
+  template <int kGroup>
+  static inline __attribute__((always_inline)) void interleave(Vec& a, Vec& b) {
+    const Vec low = half<kGroup, 0>(a, b, std::make_index_sequence<kLanes>());
+    b = half<kGroup, 1>(a, b, std::make_index_sequence<kLanes>());
+    a = low;
+  }
+
+  template <int kGroup, int kHigh, size_t... i>
+  static inline __attribute__((always_inline)) Vec half(Vec a, Vec b, std::index_sequence<i...>) {
+#if defined(BLUROPS_SHUFFLE)
+    return BLUROPS_SHUFFLE(a, b, source<kGroup, kHigh>(i)...);
+#else
+    typedef typename Index<A>::Vec Mask;
+    return __builtin_shuffle(a, b, Mask{source<kGroup, kHigh>(i)...});
+#endif
+  }
+
+  // Where lane i of interleave() comes from, b's lanes counted after a's.
+  template <int kGroup, int kHigh>
+  static constexpr int source(int i) {
+    const int lane = i % kCell;
+    return i - lane + kHigh * kCell / 2 + lane / (2 * kGroup) * kGroup + i % kGroup +
+           (i / kGroup % 2 ? kLanes : 0);
   }
 };
 
-// to[j * to_stride][i] = from[i * from_stride][j] for lanes i, j.
+// Rows 0 .. kCell - 1 of the transpose: to[k][i] = from[i * stride + k] for lanes i.
 template <typename A>
-inline __attribute__((always_inline)) void transpose(const A* from, int64_t from_stride, A* to,
-                                                     int64_t to_stride) {
-  constexpr int kLanes = Simd<A>::kLanes;
-  typename Simd<A>::Vec rows[kLanes];
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) rows[i] = Simd<A>::read(from + i * from_stride);
-  Exchange<A, kLanes / 2>::all(rows);
-#pragma GCC unroll 16
-  for (int i = 0; i < kLanes; ++i) Simd<A>::write(to + i * to_stride, rows[i]);
+inline __attribute__((always_inline)) void read_transposed(const A* from, int64_t stride,
+                                                           typename Simd<A>::Vec* to) {
+  constexpr int kCell = Cells<A>::kCell;
+#pragma GCC unroll 4
+  for (int k = 0; k < kCell; ++k) to[k] = Cells<A>::gather(from + k * stride, kCell * stride);
+  Cells<A>::turn(to);
+}
+
+// The other way: to[i * stride + k] = from[k][i].
+template <typename A>
+inline __attribute__((always_inline)) void write_transposed(typename Simd<A>::Vec* from, A* to,
+                                                            int64_t stride) {
+  constexpr int kCell = Cells<A>::kCell;
+  Cells<A>::turn(from);
+#pragma GCC unroll 4
+  for (int k = 0; k < kCell; ++k) Cells<A>::scatter(from[k], to + k * stride, kCell * stride);
 }
 
 }  // namespace

@@ -147,8 +147,8 @@ GRADIENTS = (
     Mutant(
         "autograd: the adjoint's kernel gradient has its images exchanged",
         _OP,
-        "_kernels_gradient(image, grad, mixing, kernels, options)",
-        "_kernels_gradient(grad, image, mixing, kernels, options)",
+        "_form_gradients(blurred, grad, kernels,",
+        "_form_gradients(grad, blurred, kernels,",
         DERIVATIVES,
     ),
     Mutant(

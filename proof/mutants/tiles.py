@@ -19,6 +19,7 @@ _TRANSFORM = "csrc/tile_fft/transform.h"
 _TRANSPOSE = "csrc/tile_fft/transpose.h"
 _TABLES = "csrc/tile_fft/lengths.h"
 _KERNELS = "csrc/basis_blur/tiles.cpp"
+_SUMS = "csrc/basis_blur/tile_sums.h"
 _PASSES = "csrc/basis_blur/tile_passes.h"
 _WINDOW = "csrc/basis_blur/tile_window.h"
 _LAUNCH = "csrc/basis_blur/tile_launch.cpp"
@@ -79,8 +80,8 @@ TRANSFORMS = (
     Mutant(
         "tile transforms: the inverse does not exchange the parts of its input",
         _TRANSFORM,
-        "return swapped(load(i));",
-        "return load(i);",
+        "return swapped(load(base + i * kPair));",
+        "return load(base + i * kPair);",
         LENGTHS,
     ),
     Mutant(
@@ -98,10 +99,24 @@ TRANSFORMS = (
         LENGTHS,
     ),
     Mutant(
-        "tile transforms: blocks are transposed halfway",
+        "tile transforms: cells are turned halfway",
         _TRANSPOSE,
-        "if constexpr (kHalf > 1)",
-        "if constexpr (kHalf > 2)",
+        "      interleave<2>(rows[1], rows[3]);\n",
+        "",
+        LENGTHS,
+    ),
+    Mutant(
+        "tile transforms: columns of the second half of a vector come from the first",
+        _TRANSPOSE,
+        "Half::gather(from + kWidth / 2 / kCell * stride, stride)",
+        "Half::gather(from, stride)",
+        LENGTHS,
+    ),
+    Mutant(
+        "tile transforms: inputs that are not zero are left out",
+        _TRANSFORM,
+        "if (inputs <= 8) return",
+        "if (inputs <= 9) return",
         LENGTHS,
     ),
 )
@@ -151,6 +166,45 @@ WINDOWS = (
     ),
 )
 
+# Whether anything in a plane or a window is not zero, and which channels that leaves.
+ZEROS = (
+    Mutant(
+        "tiles: what is seen of a row ends with its whole vectors",
+        _WINDOW,
+        "      seen.add(V::read(rest));\n",
+        "",
+        STRUCTURE,
+    ),
+    Mutant(
+        "tiles: a negative zero is not seen as one",
+        _WINDOW,
+        "found |= bits[i] + bits[i] != 0;",
+        "found |= bits[i] != 0;",
+        STRUCTURE,
+    ),
+    Mutant(
+        "tiles: a NaN is seen as zero",
+        _WINDOW,
+        "bits |= reinterpret_cast<Bits>(value);",
+        "bits |= reinterpret_cast<Bits>(value) & reinterpret_cast<Bits>(value == value);",
+        STRUCTURE,
+    ),
+    Mutant(
+        "tiles: a channel after one that is zero takes its number",
+        _WINDOW,
+        "list_[count_++] = channel;",
+        "list_[count_] = 0 * channel + count_; ++count_;",
+        STRUCTURE,
+    ),
+    Mutant(
+        "tiles: a channel that the last part of the kernels does not see is zero",
+        _PASSES,
+        "any |= load_window(",
+        "any = load_window(",
+        STRUCTURE,
+    ),
+)
+
 PRODUCTS = (
     Mutant(
         "tiles: the forward's product is that of the conjugate",
@@ -175,28 +229,28 @@ PRODUCTS = (
     ),
     Mutant(
         "tiles: the adjoint's product is not conjugated",
-        _KERNELS,
-        "sum.im += value.im * f.re - value.re * f.im;",
-        "sum.im += value.im * f.re + value.re * f.im;",
+        _SUMS,
+        "sum.im += p.im * f.re - p.re * f.im;",
+        "sum.im += p.im * f.re + p.re * f.im;",
         LENGTHS,
     ),
     Mutant(
         "tiles: the second kernel's gradient has the wrong sign",
-        _KERNELS,
+        _SUMS,
         "to[p.kernel_height * p.kernel_width] -= scale",
         "to[p.kernel_height * p.kernel_width] += scale",
         LENGTHS,
     ),
     Mutant(
         "tiles: the kernels' gradient conjugates the image",
-        _KERNELS,
-        "sum.im += value.re * x.im - value.im * x.re;",
-        "sum.im += value.im * x.re - value.re * x.im;",
+        _SUMS,
+        "sum.im += p.re * x.im - p.im * x.re;",
+        "sum.im += p.im * x.re - p.re * x.im;",
         LENGTHS,
     ),
     Mutant(
         "tiles: the kernels' gradient is not scaled",
-        _KERNELS,
+        _SUMS,
         "const double scale = 1.0 / (static_cast<double>(t.y.size) * width);",
         "const double scale = 1.0 / static_cast<double>(t.y.size);",
         LENGTHS,
@@ -235,29 +289,29 @@ SUMS = (
     Mutant(
         "tiles: the adjoint's spectra are not cleared between tiles",
         _KERNELS,
-        "    clear(s.spectra, count * parts * spectrum);\n",
-        "    if (tile.y == 0) clear(s.spectra, count * parts * spectrum);\n",
+        "    clear(s.adjoint, count * plan.parts * s.spectrum);\n",
+        "    if (tile.y == 0) clear(s.adjoint, count * plan.parts * s.spectrum);\n",
         SIZES,
     ),
     Mutant(
         "tiles: products are counted again after they were flushed",
-        _KERNELS,
+        _SUMS,
         "  clear(products, plan.parts * s.spectrum);\n",
         "",
         MANY,
     ),
     Mutant(
         "tiles: the last tiles of a chunk are not flushed",
-        _KERNELS,
-        "if (++summed % kTilesPerFlush == 0 || i + 1 == last) {",
-        "if (++summed % kTilesPerFlush == 0) {",
+        _SUMS,
+        "(++summed % kTilesPerFlush == 0 || i + 1 == last)",
+        "++summed % kTilesPerFlush == 0",
         LENGTHS,
     ),
     Mutant(
         "tiles: the kernels' shared gradient is the first sample's",
-        _KERNELS,
-        "const int64_t n = p.kernels_batched ? sample : i / tiles;",
-        "const int64_t n = sample;",
+        _SUMS,
+        "visit(p.kernels_batched ? chunk.sample : i / tiles, i % tiles);",
+        "visit(chunk.sample, i % tiles);",
         SHARING,
     ),
     Mutant(
@@ -283,7 +337,7 @@ SUMS = (
     ),
     Mutant(
         "tiles: a second group of channels is added to the first",
-        _KERNELS,
+        _SUMS,
         "+ c0 + c) * p.height * p.width;",
         "+ c) * p.height * p.width;",
         SHARING,
@@ -323,7 +377,7 @@ LAUNCH = (
     Mutant(
         "tiles: the adjoint adds to whatever was in memory",
         _LAUNCH,
-        "  std::memset(launch.plan.target, 0, elements * element);\n",
+        "    std::memset(memory_, 0, bytes);\n",
         "",
         LENGTHS,
     ),
@@ -337,8 +391,8 @@ LAUNCH = (
     Mutant(
         "tiles: every sample of the adjoint lands on the first",
         _LAUNCH,
-        "tile(plan, i / each * launch.tiles() + in_sample, scratch);",
-        "tile(plan, i / each / problem.count * launch.tiles() + in_sample, scratch);",
+        "tile(launch.plan, i / each * launch.tiles() + group[i % each], scratch);",
+        "tile(launch.plan, group[i % each], scratch);",
         SHARING,
     ),
 )
@@ -419,4 +473,4 @@ PRUNING = (
     ),
 )
 
-MUTANTS = (*TRANSFORMS, *WINDOWS, *PRODUCTS, *SUMS, *LAUNCH, *PYTHON, *PRUNING)
+MUTANTS = (*TRANSFORMS, *WINDOWS, *ZEROS, *PRODUCTS, *SUMS, *LAUNCH, *PYTHON, *PRUNING)

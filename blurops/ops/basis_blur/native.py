@@ -191,6 +191,38 @@ def basis_blur_grad_mixing(
     )  # fmt: skip
 
 
+def basis_blur_backward(
+    grad: Tensor,
+    image: Tensor,
+    kernels: Tensor,
+    mixing: Tensor,
+    needs: Sequence[bool],
+    *,
+    boundary: str,
+    method: str,
+    precision: str,
+) -> list[Tensor]:
+    """The gradients of a blur that are needed, in one sweep; the others have no elements."""
+    outs = [
+        like.new_empty(like.shape if needed else 0)
+        for like, needed in zip((image, kernels, mixing), needs, strict=True)
+    ]
+    if grad.numel() == 0:
+        return [out.zero_() for out in outs]
+    if needs[1]:  # zero taps have gradients too
+        anchor = _anchor(kernels.shape, boundary)
+    else:
+        kernels, anchor = _trim(kernels, boundary)
+    problem = _problem(
+        "basis_blur_backward", grad, image.shape, kernels.shape, mixing.shape, anchor, boundary,
+        method,
+    )  # fmt: skip
+    tensors = [t.contiguous() for t in (grad, image, kernels, mixing)]
+    wanted = (out if needed else None for out, needed in zip(outs, needs, strict=True))
+    _native.call("basis_blur_backward_cpu", *problem, *tensors, *wanted)
+    return outs
+
+
 def tile_of(
     member: str,
     image: Sequence[int],

@@ -3,17 +3,19 @@
 
 With ``s = sum grad * blur(image, kernels, mixing)``, a form linear in each of its four arguments,
 every member is the derivative of ``s`` by one of them. So the gradient of each member is made of
-the others, second derivatives exist, and the adjoint that autograd uses is the public one.
+the others, second derivatives exist, and the adjoint that autograd uses is the public one. Where no
+second derivative is wanted, the native backend computes several of these gradients together.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from blurops._interop import array_function
-from blurops._register import declare
-from blurops.ops.basis_blur import shapes
+from blurops._register import LIBRARY, declare
+from blurops.ops.basis_blur import native, shapes
 
 _OPTIONS = (
     '*, str boundary="reflect", str method="auto", str precision="default", str? backend=None'
@@ -34,8 +36,14 @@ def _mixing_gradient(
     return _grad_mixing(grad, image, kernels, like.shape[0] == 1, **options)
 
 
-def _blur_backward(grad: Tensor, inputs: tuple, needs: tuple, options: dict) -> tuple:
-    image, kernels, mixing = inputs
+def _form_gradients(
+    grad: Tensor, image: Tensor, kernels: Tensor, mixing: Tensor, needs: tuple, options: dict
+) -> tuple:
+    """Derivatives of s by image, kernels and mixing: fused where several are wanted but no more."""
+    if sum(needs) > 1 and not torch.is_grad_enabled() and _is_native(grad, options):
+        options = {name: value for name, value in options.items() if name != "backend"}
+        found = _blur_backward_op(grad, image, kernels, mixing, list(needs), **options)
+        return tuple(g if needed else None for g, needed in zip(found, needs, strict=True))
     return (
         _adjoint(grad, kernels, mixing, **options) if needs[0] else None,
         _kernels_gradient(grad, image, mixing, kernels, options) if needs[1] else None,
@@ -43,13 +51,18 @@ def _blur_backward(grad: Tensor, inputs: tuple, needs: tuple, options: dict) -> 
     )
 
 
+def _is_native(tensor: Tensor, options: dict) -> bool:
+    return options["backend"] in (None, "native") and native.supports((tensor,), options) is None
+
+
+def _blur_backward(grad: Tensor, inputs: tuple, needs: tuple, options: dict) -> tuple:
+    return _form_gradients(grad, *inputs, needs, options)
+
+
 def _adjoint_backward(grad: Tensor, inputs: tuple, needs: tuple, options: dict) -> tuple:
-    image, kernels, mixing = inputs
-    return (
-        _blur(grad, kernels, mixing, **options) if needs[0] else None,
-        _kernels_gradient(image, grad, mixing, kernels, options) if needs[1] else None,
-        _mixing_gradient(image, grad, kernels, mixing, options) if needs[2] else None,
-    )
+    blurred, kernels, mixing = inputs
+    field = _form_gradients(blurred, grad, kernels, mixing, (False, *needs[1:]), options)
+    return (_blur(grad, kernels, mixing, **options) if needs[0] else None, *field[1:])
 
 
 def _grad_kernels_backward(grad: Tensor, inputs: tuple, needs: tuple, options: dict) -> tuple:
@@ -103,6 +116,32 @@ _grad_mixing = declare(
     backends=_BACKENDS,
     backward=_grad_mixing_backward,
 )
+
+# Only ever called by _form_gradients, with what the members' shape rules have checked.
+LIBRARY.define(
+    "basis_blur_backward(Tensor grad, Tensor image, Tensor kernels, Tensor mixing, bool[] needs, "
+    '*, str boundary="reflect", str method="auto", str precision="default") -> Tensor[]'
+)
+_blur_backward_op = torch.ops.blurops.basis_blur_backward.default
+
+
+def _run_backward(
+    *args: Any, boundary: str = "reflect", method: str = "auto", precision: str = "default"
+) -> list[Tensor]:
+    return native.basis_blur_backward(*args, boundary=boundary, method=method, precision=precision)
+
+
+def _fake_backward(
+    grad: Tensor, image: Tensor, kernels: Tensor, mixing: Tensor, needs: list, **options: str
+) -> list[Tensor]:
+    return [
+        like.new_empty(like.shape if needed else 0)
+        for like, needed in zip((image, kernels, mixing), needs, strict=True)
+    ]
+
+
+LIBRARY.impl("basis_blur_backward", _run_backward, "CPU")
+torch.library.register_fake("blurops::basis_blur_backward", _fake_backward, lib=LIBRARY)
 
 
 @array_function

@@ -8,11 +8,12 @@ number of threads has no say, because results must not depend on it.
 
 import contextlib
 import functools
+import itertools
 import json
 import math
 from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import NamedTuple
 
@@ -33,8 +34,15 @@ DIRECT = Tiling(0, 0)
 # Work is shared out by tiles: a count that four threads cannot share evenly costs as much as the
 # next one they can.
 _SHARES = 4
+# Half of a second-level cache of 1 MB. Spectra of the channels beyond it are read for every pair of
+# bases from farther away.
+_NEAR_BYTES = 512 * 1024
 # Taps (bases, for the mixing's gradient) that the direct method computes together.
 _BLOCK = 8
+
+# The fused call, and what it does in one sweep of tiles; the direct method runs them in turn.
+_FUSED = "basis_blur_backward"
+_FUSED_MEMBERS = ("basis_blur_adjoint", "basis_blur_grad_kernels", "basis_blur_grad_mixing")
 
 
 @dataclass(frozen=True)
@@ -139,11 +147,16 @@ def tiled_features(work: Work, tiling: Tiling) -> dict[str, float]:
     # A channel's spectra, or the adjoint's inverses: both passes over the whole tile. A pair's
     # transform keeps `columns` of one pass.
     full, pruned = work.channels * parts, work.channels * pairs
+    # The fused call makes the image's spectra and inverts the adjoint's, transforms a pair both
+    # ways, multiplies it for each of its three results, and reads and writes a plane per basis.
+    ways, products = (2, 3) if work.member == _FUSED else (1, 1)
     features = {f"transform{length}": 0.0 for length in {height, width}}
-    features[f"transform{width}"] += tiles * whole * (full + pruned)
-    features[f"transform{height}"] += tiles * height * (width * full + columns * pruned)
-    features["product"] = tiles * whole * pruned * parts
-    features["mixing"] = tiles * rows * columns * work.basis
+    features[f"transform{width}"] += ways * tiles * whole * (full + pruned)
+    features[f"transform{height}"] += ways * tiles * height * (width * full + columns * pruned)
+    features["product"] = products * tiles * whole * pruned * parts
+    far = 2 * work.element * whole * full > _NEAR_BYTES
+    features["far_product"] = features["product"] if far else 0.0
+    features["mixing"] = ways * tiles * rows * columns * work.basis
     # The kernels' own spectra: both passes over whole tiles.
     features[f"transform{width}"] += whole * pairs * parts
     features[f"transform{height}"] += whole * pairs * parts
@@ -158,6 +171,9 @@ def tiled_time(work: Work, tiling: Tiling, costs: dict[str, float]) -> float:
 
 def direct_features(work: Work) -> dict[str, float]:
     """As :func:`tiled_features`: synthesis of the taps, which come in blocks, and their use."""
+    if work.member == _FUSED:
+        each = (direct_features(replace(work, member=member)) for member in _FUSED_MEMBERS)
+        return dict(itertools.chain.from_iterable(features.items() for features in each))
     pixels = work.count * math.prod(work.size) * work.element / 4
     rows, taps = work.taps
     blocks = math.ceil(taps / _BLOCK) * _BLOCK
