@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "basis_blur/cuda/blur.h"
+#include "basis_blur/cuda/cuda.h"
+#include "basis_blur/cuda/plan.h"
+
+namespace blurops {
+namespace {
+
+using namespace cuda;
+
+// So that two blocks share a multiprocessor, on the smallest there are; but what one block needs of
+// its kernel rows at least is more than that for the widest kernels.
+constexpr int64_t kSharedOfBlock = 80 << 10;
+constexpr int kLeastBand = 8;
+
+template <int kJ, int kSteps, int kC>
+void run(const Plan& plan, BlurArgs& args, void* stream) {
+  const Sizes& s = plan.sizes;
+  args.band = std::min(s.kernel_height, kLeastBand);
+  while (args.band < s.kernel_height &&
+         blur_shared_bytes(kJ, kSteps, kC, args.band + 1) <= kSharedOfBlock) {
+    ++args.band;
+  }
+  const int64_t blocks = int64_t{s.count} * s.channel_groups * args.tiles * s.strips;
+  gpu::launch(plan.launcher, blur_tile<kJ, kSteps, kC>, blocks, kBlurThreads,
+              blur_shared_bytes(kJ, kSteps, kC, args.band), stream, args);
+}
+
+}  // namespace
+
+int widest_kernel_cuda() { return kMostWide; }
+
+int64_t basis_blur_cuda_bytes(const Problem& problem, bool high) {
+  Workspace workspace(nullptr);
+  Operands(Plan("", problem, high), workspace);
+  return workspace.bytes();
+}
+
+void basis_blur_cuda(const Problem& problem, bool high, const void* image, const void* kernels,
+                     const void* mixing, void* out, void* memory, void* stream) {
+  const Plan plan("basis_blur_cuda", problem, high);
+  Workspace workspace(memory);
+  const Operands operands(plan, workspace);
+  pack(plan, operands, kernels, mixing, stream);
+  BlurArgs args{
+      plan.sizes, operands.packed(plan), image, out, ceil_div(plan.sizes.out_height, kBlurRows), 0};
+  with_instance(plan, [&](auto taps, auto steps, auto channels) {
+    run<decltype(taps)::value, decltype(steps)::value, decltype(channels)::value>(plan, args,
+                                                                                  stream);
+  });
+}
+
+}  // namespace blurops
