@@ -10,7 +10,8 @@ namespace blurops {
 enum class Boundary : int { kReflect = 0, kReplicate = 1, kCircular = 2, kZeros = 3, kValid = 4 };
 
 // Where position i lies on an axis of n pixels, or -1 where there is nothing.
-BLUROPS_HD inline int64_t map_index(int64_t i, int64_t n, Boundary boundary) {
+template <typename Int>
+BLUROPS_HD inline Int map_index(Int i, Int n, Boundary boundary) {
   if (i >= 0 && i < n) return i;
   switch (boundary) {
     case Boundary::kReflect:  // radii are below n: one reflection is enough

@@ -22,8 +22,18 @@
 
 namespace blurops::gpu {
 
-BLUROPS_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
-BLUROPS_DEVICE int64_t block_index() { return blockIdx.x; }
+// Read anew each time, so that what depends on them can be worked out again after a loop instead of
+// taking registers within.
+BLUROPS_DEVICE int thread_index() {
+  int index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  return index;
+}
+BLUROPS_DEVICE int64_t block_index() {
+  unsigned index;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(index));
+  return index;
+}
 
 // The dynamic shared memory of the block, 16-byte aligned.
 BLUROPS_DEVICE unsigned char* shared_memory() {
@@ -50,14 +60,19 @@ BLUROPS_DEVICE float shuffle_xor(float value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
 
-// Starts copying 16 aligned bytes to shared memory, or zeros where not `valid`; they have arrived
-// for this thread after wait_copies, for the others after a barrier besides.
-BLUROPS_DEVICE void copy_async(void* shared, const void* global, bool valid) {
+// Starts copying 16 aligned bytes to shared memory, if `wanted`; zeros where they are not `there`.
+// They have arrived for this thread after wait_copies, for the others after a barrier besides.
+BLUROPS_DEVICE void copy_async(bool wanted, void* shared, const void* global, bool there) {
   const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(shared));
-  const int bytes = valid ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(address), "l"(global),
-               "r"(bytes)
-               : "memory");
+  // A predicate rather than a branch: this stands in the innermost loops.
+  asm volatile(
+      "{\n"
+      ".reg .pred wanted;\n"
+      "setp.ne.b32 wanted, %3, 0;\n"
+      "@wanted cp.async.cg.shared.global [%0], [%1], 16, %2;\n"
+      "}\n" ::"r"(address),
+      "l"(global), "r"(there ? 16 : 0), "r"(static_cast<int>(wanted))
+      : "memory");
 }
 // Ends a group of copies, which may be empty.
 BLUROPS_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
@@ -70,15 +85,13 @@ BLUROPS_DEVICE void wait_copies() {
 // d = a b (+ d): one m16n8k16 product of half operands with float sums, fragments as in the PTX
 // manual. The sums inside are truncated, not rounded: chains must be short.
 BLUROPS_DEVICE void mma_first(float (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
       "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};\n"
       : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1), "f"(0.f));
 }
 BLUROPS_DEVICE void mma_next(float (&d)[4], const uint4& a, uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
       "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\n"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b0), "r"(b1));

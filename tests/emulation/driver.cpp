@@ -2,6 +2,7 @@
 // The CUDA launchers and their kernels, compiled for the host; tests load them by ctypes.
 #include "basis_blur/cuda/adjoint.cu"
 #include "basis_blur/cuda/blur.cu"
+#include "basis_blur/cuda/pack.cu"
 
 namespace {
 

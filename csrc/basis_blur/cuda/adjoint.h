@@ -17,11 +17,11 @@ constexpr int kRing = 16;                  // rows of the blurred image in share
 static_assert(kRing >= kSpreadRows + kStages, "rows in use, rows on their way, one warp behind");
 
 // Columns of the extended image that a strip reaches, and half a strip, with room to spare.
-constexpr int strip_span(int j) { return kStrip + 8 * j; }
+BLUROPS_HD constexpr int strip_span(int j) { return kStrip + 8 * j; }
 // 4 modulo 8, as blur_pitch.
-constexpr int half_span(int j) { return kStrip / 2 + 8 * j + 4; }
+BLUROPS_HD constexpr int half_span(int j) { return kStrip / 2 + 8 * j + 4; }
 
-constexpr int64_t spread_shared_bytes(int j, int steps, int channels) {
+BLUROPS_HD constexpr int64_t spread_shared_bytes(int j, int steps, int channels) {
   const int64_t rings =
       int64_t{16} * (kRing * mixing_vectors(steps) + kStages * kernel_vectors(j, steps)) +
       int64_t{4} * kRing * channels * kStrip;
@@ -61,43 +61,57 @@ prepare_lines(const LinesArgs args, int64_t pixels) {
   args.lines[index] = x < s.out_width ? load(image[x]) * scale : 0.f;
 }
 
-// The three rings of shared memory, and what fills them.
-template <int kJ, int kSteps, int kC>
-struct SpreadRings {
-  static constexpr int kMixing = mixing_vectors(kSteps), kKernel = kernel_vectors(kJ, kSteps);
-  static_assert(kMixing <= kSpreadThreads && kKernel <= kSpreadThreads);
+// Rows of the blurred image and of its coefficients on their way through shared memory.
+template <int kSteps, int kC>
+struct RowRing {
+  static constexpr int kMixing = mixing_vectors(kSteps), kLine = kC * kStrip;
+  static_assert(kMixing <= kSpreadThreads, "a thread copies one vector of a row at most");
 
-  uint4 *mixing, *kernels;
+  uint4* mixing;
   float* lines;
+  const uint4* mixing_from;  // this thread's part of row 0
+  const float* lines_from;
+  int thread, line_thread, rows, strips;
+  bool copies_line;
 
-  BLUROPS_DEVICE SpreadRings() {
-    mixing = reinterpret_cast<uint4*>(gpu::shared_memory());
-    kernels = mixing + kRing * kMixing;
-    lines = reinterpret_cast<float*>(kernels + kStages * kKernel);
+  BLUROPS_DEVICE RowRing(uint4* ring, const SpreadArgs& args, const Part& part, int group,
+                         int thread_index)
+      : mixing(ring), lines(reinterpret_cast<float*>(ring + kRing * kMixing)) {
+    const Sizes& s = args.sizes;
+    rows = s.out_height;
+    strips = s.strips;
+    thread = thread_index;
+    mixing_from = args.packed.mixing + part.sample * args.packed.mixing_stride +
+                  (int64_t{group} * rows * strips + part.strip) * kMixing + thread;
+    // The last threads have no coefficients to copy, or fewer.
+    line_thread = kSpreadThreads - 1 - thread;
+    const int c = line_thread / (kStrip / 4), x = line_thread % (kStrip / 4) * 4;
+    copies_line = c < part.channels;
+    const int64_t channel = int64_t{part.sample} * s.channels + part.first_channel;
+    lines_from =
+        args.lines + ((channel + (copies_line ? c : 0)) * rows * strips + part.strip) * kStrip + x;
+    line_thread = c * kStrip + x;
+    if (line_thread < kLine && !copies_line) clear(lines + line_thread);
   }
 
-  // Row y of the blurred image and its coefficients into place `slot`; zeros outside.
-  BLUROPS_DEVICE void fetch_row(const SpreadArgs& args, const Part& part, int group, int y,
-                                int slot) const {
-    const Sizes& s = args.sizes;
-    const int thread = gpu::thread_index();
-    const bool inside = y >= 0 && y < s.out_height;
-    const int line = inside ? y : 0;
-    if (thread < kMixing) {
-      const uint4* from = args.packed.mixing + part.sample * args.packed.mixing_stride +
-                          (int64_t{group * s.out_height + line} * s.strips + part.strip) * kMixing;
-      gpu::copy_async(mixing + slot * kMixing + thread, from + thread, inside);
-    }
-    // The last threads fetch fewer of the other rows.
-    constexpr int kVectors = kStrip / 4, kFirst = kSpreadThreads - kC * kVectors;
-    if (thread >= kFirst) {
-      const int c = (thread - kFirst) / kVectors, i = (thread - kFirst) % kVectors * 4;
-      const int64_t channel = int64_t{part.sample} * s.channels + part.first_channel + c;
-      const bool there = inside && c < part.channels;
-      const float* from =
-          args.lines + ((there ? channel * s.out_height + y : 0) * s.strips + part.strip) * kStrip +
-          i;
-      gpu::copy_async(lines + (slot * kC + c) * kStrip + i, from, there);
+  BLUROPS_DEVICE static unsigned place(int row) { return static_cast<unsigned>(row) % kRing; }
+
+  // Row y into place(row), zeros where the image has no such row.
+  BLUROPS_DEVICE void fetch(bool wanted, int y, int row) const {
+    const bool there = y >= 0 && y < rows;
+    const int64_t line = int64_t{there ? y : 0} * strips;
+    gpu::copy_async(wanted && thread < kMixing, mixing + place(row) * kMixing + thread,
+                    mixing_from + line * kMixing, there);
+    gpu::copy_async(wanted && copies_line, lines + place(row) * kLine + line_thread,
+                    lines_from + line * kStrip, there);
+  }
+
+ private:
+  // Channels that are none are zero.
+  BLUROPS_DEVICE static void clear(float* line) {
+    BLUROPS_ROLLED
+    for (int row = 0; row < kRing; ++row) {
+      gpu::write(reinterpret_cast<float4*>(line + row * kLine), float4{0.f, 0.f, 0.f, 0.f});
     }
   }
 };
@@ -106,40 +120,36 @@ struct SpreadRings {
 // sums[c][i + d] += W[i, d] values[c][i] over the thread's pixels i and taps d.
 template <int kJ, int kSteps, int kC>
 BLUROPS_DEVICE void spread_row(float (&sums)[kC][Taps<kJ>::kReach], const uint4* mixing,
-                               const uint4* kernel, const float* values, int run, int t) {
-  const int lane = gpu::thread_index() % 32;
+                               const RunOfMixing<kSteps>& of, const uint4* kernel,
+                               const float* values, int lane) {
   KernelOperand<kSteps> operands[kJ];
   BLUROPS_UNROLL
   for (int j = 0; j < kJ; ++j) operands[j] = read_kernel<kSteps>(kernel, j, lane);
+  float4 value[kC];
   BLUROPS_UNROLL
-  for (int half = 0; half < 2; ++half) {
-    float4 value[kC];
+  for (int a = 0; a < kPairs; ++a) {
     BLUROPS_UNROLL
-    for (int c = 0; c < kC; ++c) {
-      value[c] =
-          gpu::read(reinterpret_cast<const float4*>(values + c * kStrip + run * kRun + 4 * half));
+    for (int c = 0; c < kC && a % 2 == 0; ++c) {
+      value[c] = gpu::read(reinterpret_cast<const float4*>(values + c * kStrip + 2 * a));
+    }
+    uint4 coefficients[kSteps];
+    BLUROPS_UNROLL
+    for (int step = 0; step < kSteps; ++step) {
+      coefficients[step] = gpu::read(mixing + of.vector(a, step));
     }
     BLUROPS_UNROLL
-    for (int a = 2 * half; a < 2 * half + 2; ++a) {
-      uint4 coefficients[kSteps];
+    for (int j = 0; j < kJ; ++j) {
+      float own[4];
+      synthesise(own, coefficients, operands[j]);
       BLUROPS_UNROLL
-      for (int step = 0; step < kSteps; ++step) {
-        coefficients[step] = gpu::read(mixing + mixing_vector(run * kPairs + a, step, kSteps, t));
-      }
-      BLUROPS_UNROLL
-      for (int j = 0; j < kJ; ++j) {
-        float own[4];
-        synthesise(own, coefficients, operands[j]);
-        BLUROPS_UNROLL
-        for (int c = 0; c < kC; ++c) {
-          const float first = a % 2 == 0 ? value[c].x : value[c].z;
-          const float second = a % 2 == 0 ? value[c].y : value[c].w;
-          float* to = sums[c] + 2 * a + 2 * j;
-          to[0] = gpu::multiply_add(own[0], first, to[0]);
-          to[1] = gpu::multiply_add(own[1], first, to[1]);
-          to[1] = gpu::multiply_add(own[2], second, to[1]);
-          to[2] = gpu::multiply_add(own[3], second, to[2]);
-        }
+      for (int c = 0; c < kC; ++c) {
+        const float first = a % 2 == 0 ? value[c].x : value[c].z;
+        const float second = a % 2 == 0 ? value[c].y : value[c].w;
+        float* to = sums[c] + 2 * a + 2 * j;
+        to[0] = gpu::multiply_add(own[0], first, to[0]);
+        to[1] = gpu::multiply_add(own[1], first, to[1]);
+        to[1] = gpu::multiply_add(own[2], second, to[1]);
+        to[2] = gpu::multiply_add(own[3], second, to[2]);
       }
     }
   }
@@ -149,33 +159,37 @@ BLUROPS_DEVICE void spread_row(float (&sums)[kC][Taps<kJ>::kReach], const uint4*
 // the output's own less the kernel's: with each step, one more enters above.
 template <int kJ, int kSteps, int kC>
 BLUROPS_DEVICE void spread_group(float (&sums)[kC][Taps<kJ>::kReach], const SpreadArgs& args,
-                                 const Part& part, int group, int row, int run, int t) {
-  using Rings = SpreadRings<kJ, kSteps, kC>;
-  const Rings rings;
-  const Sizes& s = args.sizes;
-  const int steps = s.kernel_height, first = part.tile * kSpreadRows;
-  const uint4* kernels = args.packed.kernels + part.sample * args.packed.kernels_stride +
-                         int64_t{group} * steps * Rings::kKernel;
-  // Rows are counted from the highest that the block meets, which keeps their places positive.
+                                 int group) {
+  using Rows = RowRing<kSteps, kC>;
+  const Part part = part_of<kC>(args.sizes, args.tiles);
+  constexpr int kKernel = kernel_vectors(kJ, kSteps);
+  const int steps = args.sizes.kernel_height, top = part.tile * kSpreadRows;
+  const int thread = gpu::thread_index();
+  const Place place(thread);
+  uint4* shared = reinterpret_cast<uint4*>(gpu::shared_memory());
+  const KernelRing<kKernel, kSpreadThreads> kernels{shared,
+                                                    args.packed.kernels +
+                                                        part.sample * args.packed.kernels_stride +
+                                                        int64_t{group} * steps * kKernel,
+                                                    steps, thread};
+  const Rows rows(shared + kStages * kKernel, args, part, group, thread);
+  // Rows are counted from the highest that the block meets.
   const auto fetch = [&](int step) {
-    if (step < steps) {
-      rings.fetch_row(args, part, group, first - step, (steps - 1 - step) % kRing);
-    }
-    fetch_kernel_row<Rings::kKernel, kSpreadThreads>(rings.kernels, kernels, step, steps);
-    gpu::commit_copies();
+    rows.fetch(step < steps, top - step, steps - 1 - step);
+    kernels.fetch(step);
   };
-  for (int i = 1; i < kSpreadRows; ++i) {
-    rings.fetch_row(args, part, group, first + i, (steps - 1 + i) % kRing);
-  }
+  BLUROPS_ROLLED
+  for (int i = 1; i < kSpreadRows; ++i) rows.fetch(true, top + i, steps - 1 + i);
+  BLUROPS_ROLLED
   for (int step = 0; step + 1 < kStages; ++step) fetch(step);
+  const RunOfMixing<kSteps> of(place.run, place.t);
   BLUROPS_ROLLED
   for (int step = 0; step < steps; ++step) {
     gpu::wait_copies<kStages - 2>();
     gpu::barrier();
-    const int slot = (steps - 1 - step + row) % kRing;
-    spread_row<kJ, kSteps, kC>(sums, rings.mixing + slot * Rings::kMixing,
-                               rings.kernels + step % kStages * Rings::kKernel,
-                               rings.lines + slot * kC * kStrip, run, t);
+    const unsigned at = Rows::place(steps - 1 - step + place.row);
+    spread_row<kJ, kSteps, kC>(sums, rows.mixing + at * Rows::kMixing, of, kernels.row(step),
+                               rows.lines + at * Rows::kLine + place.run * kRun, place.lane);
     fetch(step + kStages - 1);
   }
 }
@@ -184,14 +198,15 @@ BLUROPS_DEVICE void spread_group(float (&sums)[kC][Taps<kJ>::kReach], const Spre
 // thread adds its i-th, and no two of a warp meet, because 8 run + kStride t never repeats.
 template <int kJ, int kC>
 BLUROPS_DEVICE void gather_sums(const float (&sums)[kC][Taps<kJ>::kReach], float* gathered,
-                                int half, int row, int run, int t) {
+                                const Place& place) {
   constexpr int kPitch = half_span(kJ), kPlane = 2 * kSpreadRows * kPitch;
+  BLUROPS_ROLLED
   for (int i = gpu::thread_index(); i < kC * kPlane; i += kSpreadThreads) {
     gpu::write(gathered + i, 0.f);
   }
   gpu::barrier();
-  float* to =
-      gathered + (half * kSpreadRows + row) * kPitch + run % 4 * kRun + t * Taps<kJ>::kStride;
+  float* to = gathered + (place.half * kSpreadRows + place.row) * kPitch + place.run % 4 * kRun +
+              place.t * Taps<kJ>::kStride;
   BLUROPS_UNROLL
   for (int i = 0; i < Taps<kJ>::kReach; ++i) {
     BLUROPS_UNROLL
@@ -206,10 +221,12 @@ BLUROPS_DEVICE void gather_sums(const float (&sums)[kC][Taps<kJ>::kReach], float
 
 // The two halves of the strip together, scaled.
 template <int kJ, int kC>
-BLUROPS_DEVICE void store_strip(const float* gathered, const SpreadArgs& args, const Part& part) {
+BLUROPS_DEVICE void store_strip(const float* gathered, const SpreadArgs& args) {
   constexpr int kPitch = half_span(kJ), kSpan = strip_span(kJ);
   const Sizes& s = args.sizes;
+  const Part part = part_of<kC>(s, args.tiles);
   const float scale = args.packed.kernel_scale[part.sample * args.packed.scale_stride];
+  BLUROPS_ROLLED
   for (int i = gpu::thread_index(); i < kC * kSpreadRows * kSpan; i += kSpreadThreads) {
     const int c = i / (kSpreadRows * kSpan), row = i / kSpan % kSpreadRows, x = i % kSpan;
     const int u = part.tile * kSpreadRows + row;
@@ -227,20 +244,17 @@ BLUROPS_DEVICE void store_strip(const float* gathered, const SpreadArgs& args, c
 template <int kJ, int kSteps, int kC>
 BLUROPS_KERNEL(kSpreadThreads, 1)
 spread_tile(const SpreadArgs args) {
-  const Part part = part_of<kC>(args.sizes, args.tiles);
-  const int lane = gpu::thread_index() % 32, warp = gpu::thread_index() / 32;
-  const int g = lane / 4, t = lane % 4, half = warp % 2;
-  const int run = half * 4 + g % 4, row = warp / 2 * 2 + g / 4;
   float sums[kC][Taps<kJ>::kReach] = {};
+  BLUROPS_ROLLED
   for (int group = 0; group < args.sizes.groups; ++group) {
     if (group > 0) gpu::barrier();
-    spread_group<kJ, kSteps, kC>(sums, args, part, group, row, run, t);
+    spread_group<kJ, kSteps, kC>(sums, args, group);
   }
   gpu::wait_copies<0>();
   gpu::barrier();
   float* gathered = reinterpret_cast<float*>(gpu::shared_memory());
-  gather_sums<kJ, kC>(sums, gathered, half, row, run, t);
-  store_strip<kJ, kC>(gathered, args, part);
+  gather_sums<kJ, kC>(sums, gathered, Place(gpu::thread_index()));
+  store_strip<kJ, kC>(gathered, args);
 }
 
 struct FoldArgs {

@@ -14,9 +14,9 @@ constexpr int kStages = 4;    // kernel rows in shared memory
 
 // Words of a row of the image in shared memory. 4 modulo 8: the two rows of a warp and its four
 // runs of taps then lie in different banks.
-constexpr int blur_pitch(int j) { return kStrip + 8 * j + 4; }
+BLUROPS_HD constexpr int blur_pitch(int j) { return kStrip + 8 * j + 4; }
 
-constexpr int64_t blur_shared_bytes(int j, int steps, int channels, int band) {
+BLUROPS_HD constexpr int64_t blur_shared_bytes(int j, int steps, int channels, int band) {
   return int64_t{16} * kStages * kernel_vectors(j, steps) +
          int64_t{4} * channels * (kBlurRows + band - 1) * blur_pitch(j);
 }
@@ -33,24 +33,25 @@ struct BlurArgs {
 // The image around a tile, `rows` extended rows from first_row on; zero where there is nothing.
 template <typename T, int kPitch, int kC>
 BLUROPS_DEVICE void fill_window(float* window, const T* image, const Sizes& s, int channels,
-                                int first_row, int rows, int first_column) {
+                                int first_row, int rows, int plane, int first_column) {
   constexpr int kPerLane = ceil_div(kPitch, 32);
-  const int warp = gpu::thread_index() / 32, lane = gpu::thread_index() % 32;
+  const int thread = gpu::thread_index(), warp = thread / 32, lane = thread % 32;
   int column[kPerLane];
   BLUROPS_UNROLL
   for (int i = 0; i < kPerLane; ++i) {
     const int u = first_column + lane + 32 * i;
     const bool inside = u < s.extended_width();
-    column[i] = inside ? static_cast<int>(map_index(u - s.anchor_x, s.width, s.boundary)) : -1;
+    column[i] = inside ? map_index(u - s.anchor_x, s.width, s.boundary) : -1;
   }
+  BLUROPS_ROLLED
   for (int row = warp; row < rows; row += kBlurThreads / 32) {
     const int u = first_row + row;
     const bool inside = u < s.extended_height();
-    const int64_t y = inside ? map_index(u - s.anchor_y, s.height, s.boundary) : -1;
+    const int y = inside ? map_index(u - s.anchor_y, s.height, s.boundary) : -1;
     BLUROPS_UNROLL
     for (int c = 0; c < kC; ++c) {
       const T* line = image + (int64_t{c} * s.height + y) * s.width;
-      float* to = window + (c * rows + row) * kPitch;
+      float* to = window + c * plane + row * kPitch;
       BLUROPS_UNROLL
       for (int i = 0; i < kPerLane; ++i) {
         if (lane + 32 * i >= kPitch) continue;
@@ -62,32 +63,33 @@ BLUROPS_DEVICE void fill_window(float* window, const T* image, const Sizes& s, i
 }
 
 template <int kPitch, int kC>
-BLUROPS_DEVICE void fill_window(float* window, const void* image, const Sizes& s, const Part& part,
-                                int first_row, int rows) {
+BLUROPS_DEVICE void fill_window(float* window, const BlurArgs& args, int band, int rows) {
+  const Sizes& s = args.sizes;
+  const Part part = part_of<kC>(s, args.tiles);
   const int64_t first =
       (int64_t{part.sample} * s.channels + part.first_channel) * s.height * s.width;
-  const int column = part.strip * kStrip;
+  const int row = part.tile * kBlurRows + band, column = part.strip * kStrip;
+  const int plane = (kBlurRows + args.band - 1) * kPitch;
   if (s.dtype == DType::kFloat32) {
-    fill_window<float, kPitch, kC>(window, static_cast<const float*>(image) + first, s,
-                                   part.channels, first_row, rows, column);
+    fill_window<float, kPitch, kC>(window, static_cast<const float*>(args.image) + first, s,
+                                   part.channels, row, rows, plane, column);
   } else if (s.dtype == DType::kFloat16) {
-    fill_window<Half, kPitch, kC>(window, static_cast<const Half*>(image) + first, s, part.channels,
-                                  first_row, rows, column);
+    fill_window<Half, kPitch, kC>(window, static_cast<const Half*>(args.image) + first, s,
+                                  part.channels, row, rows, plane, column);
   } else {
-    fill_window<BFloat16, kPitch, kC>(window, static_cast<const BFloat16*>(image) + first, s,
-                                      part.channels, first_row, rows, column);
+    fill_window<BFloat16, kPitch, kC>(window, static_cast<const BFloat16*>(args.image) + first, s,
+                                      part.channels, row, rows, plane, column);
   }
 }
 
 // The coefficients of a thread's 8 pixels, straight from memory.
 template <int kSteps>
 BLUROPS_DEVICE void load_mixing(uint4 (&mixing)[kPairs][kSteps], const uint4* row, int run, int t) {
+  const RunOfMixing<kSteps> of(run, t);
   BLUROPS_UNROLL
   for (int i = 0; i < kPairs; ++i) {
     BLUROPS_UNROLL
-    for (int step = 0; step < kSteps; ++step) {
-      mixing[i][step] = row[mixing_vector(run * kPairs + i, step, kSteps, t)];
-    }
+    for (int step = 0; step < kSteps; ++step) mixing[i][step] = row[of.vector(i, step)];
   }
 }
 
@@ -95,8 +97,7 @@ BLUROPS_DEVICE void load_mixing(uint4 (&mixing)[kPairs][kSteps], const uint4* ro
 // Of the window, the 9 values that the next product meets are in registers.
 template <int kJ, int kSteps, int kC>
 BLUROPS_DEVICE void blur_row(float (&sums)[kC][kRun], const uint4 (&mixing)[kPairs][kSteps],
-                             const uint4* kernel, const float* window, int plane) {
-  const int lane = gpu::thread_index() % 32;
+                             const uint4* kernel, const float* window, int plane, int lane) {
   constexpr int kHeld = kRun + 1;
   float held[kC][kHeld];
   BLUROPS_UNROLL
@@ -142,8 +143,7 @@ BLUROPS_DEVICE void store_run(const float (&run)[kRun], T* out, const float* pix
 
 // Adds the four threads' runs of taps, takes the scales of the operands out, and stores.
 template <int kC>
-BLUROPS_DEVICE void store_tile(float (&sums)[kC][kRun], const BlurArgs& args, const Part& part,
-                               int y, int run, int t) {
+BLUROPS_DEVICE void store_tile(float (&sums)[kC][kRun], const BlurArgs& args) {
   BLUROPS_UNROLL
   for (int c = 0; c < kC; ++c) {
     BLUROPS_UNROLL
@@ -153,7 +153,10 @@ BLUROPS_DEVICE void store_tile(float (&sums)[kC][kRun], const BlurArgs& args, co
     }
   }
   const Sizes& s = args.sizes;
-  const int x = part.strip * kStrip + run * kRun, valid = s.out_width - x;
+  const Part part = part_of<kC>(s, args.tiles);
+  const Place place(gpu::thread_index());
+  const int y = part.tile * kBlurRows + place.row;
+  const int x = part.strip * kStrip + place.run * kRun, valid = s.out_width - x;
   if (y >= s.out_height || valid <= 0) return;
   const float* pixel_scale = args.packed.pixel_scale + part.sample * args.packed.pixel_stride +
                              int64_t{y} * s.strips * kStrip + x;
@@ -164,49 +167,80 @@ BLUROPS_DEVICE void store_tile(float (&sums)[kC][kRun], const BlurArgs& args, co
     const int64_t channel = int64_t{part.sample} * s.channels + part.first_channel + c;
     const int64_t at = (channel * s.out_height + y) * s.out_width + x;
     if (s.dtype == DType::kFloat32) {
-      store_run(sums[c], static_cast<float*>(args.out) + at, pixel_scale, kernel_scale, t, valid);
+      store_run(sums[c], static_cast<float*>(args.out) + at, pixel_scale, kernel_scale, place.t,
+                valid);
     } else if (s.dtype == DType::kFloat16) {
-      store_run(sums[c], static_cast<Half*>(args.out) + at, pixel_scale, kernel_scale, t, valid);
+      store_run(sums[c], static_cast<Half*>(args.out) + at, pixel_scale, kernel_scale, place.t,
+                valid);
     } else {
-      store_run(sums[c], static_cast<BFloat16*>(args.out) + at, pixel_scale, kernel_scale, t,
+      store_run(sums[c], static_cast<BFloat16*>(args.out) + at, pixel_scale, kernel_scale, place.t,
                 valid);
     }
   }
 }
 
-// One kernel row into its place in the ring, or nothing when there are no more; a group of copies
-// in any case, so that waits can count.
+// Kernel rows on their way through shared memory. fetch() is called for every step, also where no
+// rows are left, and ends a group of copies each time, so that waits can count them.
 template <int kVectors, int kThreads>
-BLUROPS_DEVICE void fetch_kernel_row(uint4* ring, const uint4* kernels, int step, int steps) {
-  BLUROPS_UNROLL
-  for (int first = 0; first < kVectors; first += kThreads) {
-    // From the last thread on: the first ones may have other rows to fetch.
-    const int i = first + kThreads - 1 - gpu::thread_index();
-    if (i < kVectors && step < steps) {
-      gpu::copy_async(ring + step % kStages * kVectors + i, kernels + step * kVectors + i, true);
-    }
-  }
-}
+struct KernelRing {
+  uint4* ring;
+  const uint4* kernels;  // row 0
+  int steps, thread;
 
-// All kernel rows of a band and a group of bases, three of them on their way while one is used.
-template <int kJ, int kSteps, int kC>
-BLUROPS_DEVICE void blur_band(float (&sums)[kC][kRun], const uint4 (&mixing)[kPairs][kSteps],
-                              uint4* ring, const uint4* kernels, int steps, const float* values,
-                              int plane) {
-  constexpr int kPitch = blur_pitch(kJ), kVectors = kernel_vectors(kJ, kSteps);
-  for (int step = 0; step + 1 < kStages; ++step) {
-    fetch_kernel_row<kVectors, kBlurThreads>(ring, kernels, step, steps);
+  BLUROPS_DEVICE const uint4* row(int step) const { return ring + place(step) * kVectors; }
+
+  BLUROPS_DEVICE void fetch(int step) const {
+    BLUROPS_UNROLL
+    for (int first = 0; first < kVectors; first += kThreads) {
+      // From the last thread on: the first ones may have other rows to fetch.
+      const int i = first + kThreads - 1 - thread;
+      gpu::copy_async(i < kVectors && step < steps, ring + place(step) * kVectors + i,
+                      kernels + step * kVectors + i, true);
+    }
     gpu::commit_copies();
   }
+
+ private:
+  BLUROPS_DEVICE static unsigned place(int step) { return static_cast<unsigned>(step) % kStages; }
+};
+
+// The kernel rows of a band, of one group of bases; three of them are on their way while one is
+// used. Where the block and the thread are is worked out here and not by the caller, whose loops
+// would have to keep it.
+template <int kJ, int kSteps, int kC>
+BLUROPS_DEVICE void blur_group(float (&sums)[kC][kRun], uint4* shared, const float* window,
+                               const BlurArgs& args, int band, int steps, int group) {
+  constexpr int kPitch = blur_pitch(kJ), kVectors = kernel_vectors(kJ, kSteps);
+  const Sizes& s = args.sizes;
+  const Part part = part_of<kC>(s, args.tiles);
+  const int thread = gpu::thread_index();
+  const Place place(thread);
+  const uint4* kernels = args.packed.kernels + part.sample * args.packed.kernels_stride +
+                         (int64_t{group} * s.kernel_height + band) * kVectors;
+  const KernelRing<kVectors, kBlurThreads> ring{shared, kernels, steps, thread};
+  BLUROPS_ROLLED
+  for (int step = 0; step + 1 < kStages; ++step) ring.fetch(step);
+
+  uint4 mixing[kPairs][kSteps] = {};
+  const int y = part.tile * kBlurRows + place.row;
+  if (y < s.out_height) {
+    const int64_t line = int64_t{group} * s.out_height + y;
+    load_mixing(mixing,
+                args.packed.mixing + part.sample * args.packed.mixing_stride +
+                    (line * s.strips + part.strip) * mixing_vectors(kSteps),
+                place.run, place.t);
+  }
+  const float* values =
+      window + place.row * kPitch + place.run * kRun + place.t * Taps<kJ>::kStride;
+  const int plane = (kBlurRows + args.band - 1) * kPitch;
   BLUROPS_ROLLED
   for (int step = 0; step < steps; ++step) {
     gpu::wait_copies<kStages - 2>();
     gpu::barrier();
-    blur_row<kJ, kSteps, kC>(sums, mixing, ring + step % kStages * kVectors, values, plane);
+    blur_row<kJ, kSteps, kC>(sums, mixing, ring.row(step), values, plane, place.lane);
     values += kPitch;
     // Into the place of the row before this one, which every warp has left behind.
-    fetch_kernel_row<kVectors, kBlurThreads>(ring, kernels, step + kStages - 1, steps);
-    gpu::commit_copies();
+    ring.fetch(step + kStages - 1);
   }
 }
 
@@ -214,39 +248,22 @@ BLUROPS_DEVICE void blur_band(float (&sums)[kC][kRun], const uint4 (&mixing)[kPa
 template <int kJ, int kSteps, int kC>
 BLUROPS_KERNEL(kBlurThreads, 2)
 blur_tile(const BlurArgs args) {
-  constexpr int kPitch = blur_pitch(kJ), kVectors = kernel_vectors(kJ, kSteps);
-  const Sizes& s = args.sizes;
-  const Part part = part_of<kC>(s, args.tiles);
-  const int lane = gpu::thread_index() % 32, warp = gpu::thread_index() / 32;
-  const int g = lane / 4, t = lane % 4;
-  const int run = warp % 2 * 4 + g % 4, row = warp / 2 * 2 + g / 4;
-  const int y = part.tile * kBlurRows + row;
   uint4* ring = reinterpret_cast<uint4*>(gpu::shared_memory());
-  float* window = reinterpret_cast<float*>(ring + kStages * kVectors);
-  const float* values = window + row * kPitch + run * kRun + t * Taps<kJ>::kStride;
-
+  float* window = reinterpret_cast<float*>(ring + kStages * kernel_vectors(kJ, kSteps));
+  const int kernel_height = args.sizes.kernel_height;
   float sums[kC][kRun] = {};
-  for (int band = 0; band < s.kernel_height; band += args.band) {
-    const int left = s.kernel_height - band, steps = left < args.band ? left : args.band;
-    const int rows = kBlurRows + steps - 1;
+  BLUROPS_ROLLED
+  for (int band = 0; band < kernel_height; band += args.band) {
+    const int left = kernel_height - band, steps = left < args.band ? left : args.band;
     if (band > 0) gpu::barrier();
-    fill_window<kPitch, kC>(window, args.image, s, part, part.tile * kBlurRows + band, rows);
-    for (int group = 0; group < s.groups; ++group) {
-      uint4 mixing[kPairs][kSteps] = {};
-      if (y < s.out_height) {
-        const int64_t line = int64_t{group} * s.out_height + y;
-        load_mixing(mixing,
-                    args.packed.mixing + part.sample * args.packed.mixing_stride +
-                        (line * s.strips + part.strip) * mixing_vectors(kSteps),
-                    run, t);
-      }
-      const uint4* kernels = args.packed.kernels + part.sample * args.packed.kernels_stride +
-                             (int64_t{group} * s.kernel_height + band) * kVectors;
+    fill_window<blur_pitch(kJ), kC>(window, args, band, kBlurRows + steps - 1);
+    BLUROPS_ROLLED
+    for (int group = 0; group < args.sizes.groups; ++group) {
       if (group > 0) gpu::barrier();
-      blur_band<kJ, kSteps, kC>(sums, mixing, ring, kernels, steps, values, rows * kPitch);
+      blur_group<kJ, kSteps, kC>(sums, ring, window, args, band, steps, group);
     }
   }
-  store_tile(sums, args, part, y, run, t);
+  store_tile(sums, args);
 }
 
 }  // namespace blurops::cuda

@@ -30,10 +30,10 @@ constexpr int kMostWide = 77;  // taps: the widest kernel that has an instance
 
 constexpr int kPackThreads = 256;  // of the kernels with one thread per item
 
-constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
+BLUROPS_HD constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 // Products per kernel row: so many taps fit into Taps<kJ>::kCapacity.
-constexpr int taps_class(int kernel_width) { return ceil_div(kernel_width + 3, 8); }
+BLUROPS_HD constexpr int taps_class(int kernel_width) { return ceil_div(kernel_width + 3, 8); }
 
 template <int kJ>
 struct Taps {
@@ -43,18 +43,35 @@ struct Taps {
   static constexpr int kReach = kRun + kSlots - 1;  // pixels that a thread's products meet
 };
 
-// One kernel row of one group: kJ products, 32 lanes, kSteps pairs of 32-bit operands.
-constexpr int kernel_vectors(int j, int steps) { return j * 16 * steps; }
-// One row of a strip, of one group: 32 pairs of pixels.
-constexpr int mixing_vectors(int steps) { return kStrip / 2 * 4 * steps; }
+// Bases listed once, or three times at high precision (pack.h).
+BLUROPS_HD constexpr int listed_bases(int basis, bool high) { return high ? 3 * basis : basis; }
 
-// Where the operands of a pair of pixels (2 pair, 2 pair + 1), of a product and a thread lie in
-// their row. Neighbouring runs are exchanged in part, which keeps a warp's reads in different
+// One kernel row of one group: kJ products, 32 lanes, kSteps pairs of 32-bit operands.
+BLUROPS_HD constexpr int kernel_vectors(int j, int steps) { return j * 16 * steps; }
+// One row of a strip, of one group: 32 pairs of pixels.
+BLUROPS_HD constexpr int mixing_vectors(int steps) { return kStrip / 2 * 4 * steps; }
+
+// Where in their row the operands of pair `pair` (pixels 2 pair, 2 pair + 1), of a product and a
+// thread lie. Neighbouring runs are exchanged in part, which keeps a warp's reads in different
 // banks.
 BLUROPS_HD inline int mixing_vector(int pair, int step, int steps, int t) {
   const int run = pair / kPairs;
   return ((pair * steps + step) ^ (run & 1)) * 4 + t;
 }
+
+// The same for the pairs of one run, from two numbers that are computed once.
+template <int kSteps>
+struct RunOfMixing {
+  int even, odd;
+
+  BLUROPS_DEVICE RunOfMixing(int run, int t)
+      : even(mixing_vector(run * kPairs, 0, kSteps, t)),
+        odd(mixing_vector(run * kPairs, 0, kSteps, t) + (run & 1 ? -4 : 4)) {}
+  BLUROPS_DEVICE int vector(int pair, int step) const {
+    const int unit = pair * kSteps + step;
+    return (unit % 2 == 0 ? even : odd) + unit / 2 * 8;
+  }
+};
 
 // The first of the four bases whose coefficients such a vector holds, within its group.
 BLUROPS_HD inline int first_base(int step, int steps, int t) { return 4 * (t * steps + step); }
@@ -102,6 +119,18 @@ BLUROPS_DEVICE Part part_of(const Sizes& sizes, int tiles) {
   part.channels = left < kC ? left : kC;
   return part;
 }
+
+// Which pixels a thread owns, of a strip and of the rows that two warps share, and which taps.
+struct Place {
+  int lane, row, half, run, t;
+
+  BLUROPS_DEVICE explicit Place(int thread) : lane(thread % 32), t(thread % 4) {
+    const int warp = thread / 32, g = lane / 4;
+    half = warp % 2;
+    run = half * 4 + g % 4;
+    row = warp / 2 * 2 + g / 4;
+  }
+};
 
 // What one product with a kernel's taps needs of a thread.
 template <int kSteps>

@@ -51,7 +51,7 @@ struct PackMixingArgs {
   bool high;
 };
 
-// The operand that stands for `entry` of the listed bases.
+// How one pixel's coefficients are rounded.
 struct PixelCoefficients {
   float scale;
   Remainder remainder;
@@ -72,9 +72,7 @@ BLUROPS_DEVICE PixelCoefficients survey_pixel(const T* mixing, int64_t plane, in
   return pixel;
 }
 
-// Bases listed once, or three times at high precision.
-BLUROPS_HD inline int listed_bases(int basis, bool high) { return high ? 3 * basis : basis; }
-
+// What stands for `entry` of the listed bases, before it is rounded.
 template <typename T>
 BLUROPS_DEVICE float pixel_operand(const T* mixing, int64_t plane, int basis,
                                    const PixelCoefficients& pixel, int entry, bool high) {

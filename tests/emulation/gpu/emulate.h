@@ -72,8 +72,8 @@ inline float shuffle_xor(float value, int mask) {
   return value;
 }
 
-inline void copy_async(void* shared, const void* global, bool valid) {
-  emulation::block().copy(shared, global, valid);
+inline void copy_async(bool wanted, void* shared, const void* global, bool there) {
+  if (wanted) emulation::block().copy(shared, global, there);
 }
 inline void commit_copies() { emulation::block().commit(); }
 template <int kPending>

@@ -126,10 +126,10 @@ class Block {
     return meeting.results[current & 31];
   }
 
-  void copy(void* to, const void* from, bool valid) {
+  void copy(void* to, const void* from, bool there) {
     if (reinterpret_cast<uintptr_t>(from) % 16 != 0) shadow.fault("a copy from an odd address");
     if (!shadow.start_copy(to)) return;
-    Copy copy{to, valid ? from : nullptr};
+    Copy copy{to, there ? from : nullptr};
     if (!settings().copies_land_late) land(copy);
     fibers_[current].open.push_back(copy);
   }
