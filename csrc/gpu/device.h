@@ -55,6 +55,9 @@ BLUROPS_DEVICE void write(T* shared, T value) {
 BLUROPS_DEVICE void barrier() { __syncthreads(); }
 BLUROPS_DEVICE void warp_barrier() { __syncwarp(); }
 
+// Reads of shared memory below are not moved above, where they would take registers.
+BLUROPS_DEVICE void keep_order() { asm volatile("" ::: "memory"); }
+
 // The value of lane `lane ^ mask`. Orders no memory.
 BLUROPS_DEVICE float shuffle_xor(float value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);

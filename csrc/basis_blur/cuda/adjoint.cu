@@ -24,7 +24,7 @@ template <int kJ, int kSteps, int kC>
 void run(const Plan& plan, const SpreadArgs& args, void* stream) {
   const Sizes& s = plan.sizes;
   const int64_t blocks = int64_t{s.count} * s.channel_groups * args.tiles * s.strips;
-  gpu::launch(plan.launcher, spread_tile<kJ, kSteps, kC>, blocks, kSpreadThreads,
+  gpu::launch(plan.launcher, spread_tile<kJ, kSteps, kC>, blocks, spread_threads(kJ),
               spread_shared_bytes(kJ, kSteps, kC), stream, args);
 }
 
@@ -55,7 +55,7 @@ void basis_blur_adjoint_cuda(const Problem& problem, bool high, const void* imag
                 stream, lines);
   });
   const SpreadArgs spread{s, packed, buffers.lines, buffers.sums,
-                          ceil_div(s.extended_height(), kSpreadRows)};
+                          ceil_div(s.extended_height(), spread_rows(plan.taps))};
   with_instance(plan, [&](auto taps, auto steps, auto channels) {
     run<decltype(taps)::value, decltype(steps)::value, decltype(channels)::value>(plan, spread,
                                                                                   stream);

@@ -10,11 +10,14 @@
 
 namespace blurops::cuda {
 
-constexpr int kSpreadWarps = 12;
-constexpr int kSpreadThreads = 32 * kSpreadWarps;
-constexpr int kSpreadRows = kSpreadWarps;  // of a block: two warps share two rows
-constexpr int kRing = 16;                  // rows of the blurred image in shared memory
-static_assert(kRing >= kSpreadRows + kStages, "rows in use, rows on their way, one warp behind");
+// Twelve warps share a multiprocessor's registers; wide rows of taps need more for each thread.
+BLUROPS_HD constexpr int spread_warps(int j) { return j <= 6 ? 12 : 8; }
+BLUROPS_HD constexpr int spread_threads(int j) { return 32 * spread_warps(j); }
+// Of a block: two warps share two rows.
+BLUROPS_HD constexpr int spread_rows(int j) { return spread_warps(j); }
+
+constexpr int kRing = 16;  // rows of the blurred image in shared memory
+static_assert(kRing >= spread_rows(1) + kStages, "rows in use, on their way, and one warp behind");
 
 // Columns of the extended image that a strip reaches, and half a strip, with room to spare.
 BLUROPS_HD constexpr int strip_span(int j) { return kStrip + 8 * j; }
@@ -25,7 +28,7 @@ BLUROPS_HD constexpr int64_t spread_shared_bytes(int j, int steps, int channels)
   const int64_t rings =
       int64_t{16} * (kRing * mixing_vectors(steps) + kStages * kernel_vectors(j, steps)) +
       int64_t{4} * kRing * channels * kStrip;
-  const int64_t sums = int64_t{4} * channels * 2 * kSpreadRows * half_span(j);
+  const int64_t sums = int64_t{4} * channels * 2 * spread_rows(j) * half_span(j);
   return rings > sums ? rings : sums;
 }
 
@@ -62,10 +65,10 @@ prepare_lines(const LinesArgs args, int64_t pixels) {
 }
 
 // Rows of the blurred image and of its coefficients on their way through shared memory.
-template <int kSteps, int kC>
+template <int kSteps, int kC, int kThreads>
 struct RowRing {
   static constexpr int kMixing = mixing_vectors(kSteps), kLine = kC * kStrip;
-  static_assert(kMixing <= kSpreadThreads, "a thread copies one vector of a row at most");
+  static_assert(kMixing <= kThreads, "a thread copies one vector of a row at most");
 
   uint4* mixing;
   float* lines;
@@ -84,7 +87,7 @@ struct RowRing {
     mixing_from = args.packed.mixing + part.sample * args.packed.mixing_stride +
                   (int64_t{group} * rows * strips + part.strip) * kMixing + thread;
     // The last threads have no coefficients to copy, or fewer.
-    line_thread = kSpreadThreads - 1 - thread;
+    line_thread = kThreads - 1 - thread;
     const int c = line_thread / (kStrip / 4), x = line_thread % (kStrip / 4) * 4;
     copies_line = c < part.channels;
     const int64_t channel = int64_t{part.sample} * s.channels + part.first_channel;
@@ -160,18 +163,18 @@ BLUROPS_DEVICE void spread_row(float (&sums)[kC][Taps<kJ>::kReach], const uint4*
 template <int kJ, int kSteps, int kC>
 BLUROPS_DEVICE void spread_group(float (&sums)[kC][Taps<kJ>::kReach], const SpreadArgs& args,
                                  int group) {
-  using Rows = RowRing<kSteps, kC>;
+  using Rows = RowRing<kSteps, kC, spread_threads(kJ)>;
   const Part part = part_of<kC>(args.sizes, args.tiles);
   constexpr int kKernel = kernel_vectors(kJ, kSteps);
-  const int steps = args.sizes.kernel_height, top = part.tile * kSpreadRows;
+  const int steps = args.sizes.kernel_height, top = part.tile * spread_rows(kJ);
   const int thread = gpu::thread_index();
   const Place place(thread);
   uint4* shared = reinterpret_cast<uint4*>(gpu::shared_memory());
-  const KernelRing<kKernel, kSpreadThreads> kernels{shared,
-                                                    args.packed.kernels +
-                                                        part.sample * args.packed.kernels_stride +
-                                                        int64_t{group} * steps * kKernel,
-                                                    steps, thread};
+  const KernelRing<kKernel, spread_threads(kJ)> kernels{
+      shared,
+      args.packed.kernels + part.sample * args.packed.kernels_stride +
+          int64_t{group} * steps * kKernel,
+      steps, thread};
   const Rows rows(shared + kStages * kKernel, args, part, group, thread);
   // Rows are counted from the highest that the block meets.
   const auto fetch = [&](int step) {
@@ -179,7 +182,7 @@ BLUROPS_DEVICE void spread_group(float (&sums)[kC][Taps<kJ>::kReach], const Spre
     kernels.fetch(step);
   };
   BLUROPS_ROLLED
-  for (int i = 1; i < kSpreadRows; ++i) rows.fetch(true, top + i, steps - 1 + i);
+  for (int i = 1; i < spread_rows(kJ); ++i) rows.fetch(true, top + i, steps - 1 + i);
   BLUROPS_ROLLED
   for (int step = 0; step + 1 < kStages; ++step) fetch(step);
   const RunOfMixing<kSteps> of(place.run, place.t);
@@ -199,13 +202,13 @@ BLUROPS_DEVICE void spread_group(float (&sums)[kC][Taps<kJ>::kReach], const Spre
 template <int kJ, int kC>
 BLUROPS_DEVICE void gather_sums(const float (&sums)[kC][Taps<kJ>::kReach], float* gathered,
                                 const Place& place) {
-  constexpr int kPitch = half_span(kJ), kPlane = 2 * kSpreadRows * kPitch;
+  constexpr int kPitch = half_span(kJ), kRows = spread_rows(kJ), kPlane = 2 * kRows * kPitch;
   BLUROPS_ROLLED
-  for (int i = gpu::thread_index(); i < kC * kPlane; i += kSpreadThreads) {
+  for (int i = gpu::thread_index(); i < kC * kPlane; i += spread_threads(kJ)) {
     gpu::write(gathered + i, 0.f);
   }
   gpu::barrier();
-  float* to = gathered + (place.half * kSpreadRows + place.row) * kPitch + place.run % 4 * kRun +
+  float* to = gathered + (place.half * kRows + place.row) * kPitch + place.run % 4 * kRun +
               place.t * Taps<kJ>::kStride;
   BLUROPS_UNROLL
   for (int i = 0; i < Taps<kJ>::kReach; ++i) {
@@ -222,18 +225,18 @@ BLUROPS_DEVICE void gather_sums(const float (&sums)[kC][Taps<kJ>::kReach], float
 // The two halves of the strip together, scaled.
 template <int kJ, int kC>
 BLUROPS_DEVICE void store_strip(const float* gathered, const SpreadArgs& args) {
-  constexpr int kPitch = half_span(kJ), kSpan = strip_span(kJ);
+  constexpr int kPitch = half_span(kJ), kSpan = strip_span(kJ), kRows = spread_rows(kJ);
   const Sizes& s = args.sizes;
   const Part part = part_of<kC>(s, args.tiles);
   const float scale = args.packed.kernel_scale[part.sample * args.packed.scale_stride];
   BLUROPS_ROLLED
-  for (int i = gpu::thread_index(); i < kC * kSpreadRows * kSpan; i += kSpreadThreads) {
-    const int c = i / (kSpreadRows * kSpan), row = i / kSpan % kSpreadRows, x = i % kSpan;
-    const int u = part.tile * kSpreadRows + row;
+  for (int i = gpu::thread_index(); i < kC * kRows * kSpan; i += spread_threads(kJ)) {
+    const int c = i / (kRows * kSpan), row = i / kSpan % kRows, x = i % kSpan;
+    const int u = part.tile * kRows + row;
     if (c >= part.channels || u >= s.extended_height()) continue;
-    const float* from = gathered + (c * 2 * kSpreadRows + row) * kPitch + x;
+    const float* from = gathered + (c * 2 * kRows + row) * kPitch + x;
     const float left = x < kPitch ? gpu::read(from) : 0.f;
-    const float right = x >= kStrip / 2 ? gpu::read(from + kSpreadRows * kPitch - kStrip / 2) : 0.f;
+    const float right = x >= kStrip / 2 ? gpu::read(from + kRows * kPitch - kStrip / 2) : 0.f;
     const int64_t channel = int64_t{part.sample} * s.channels + part.first_channel + c;
     const int64_t line = channel * s.extended_height() + u;
     args.sums[(line * s.strips + part.strip) * kSpan + x] = (left + right) * scale;
@@ -242,7 +245,7 @@ BLUROPS_DEVICE void store_strip(const float* gathered, const SpreadArgs& args) {
 
 // Some rows of the extended image, from one strip of the blurred image.
 template <int kJ, int kSteps, int kC>
-BLUROPS_KERNEL(kSpreadThreads, 1)
+BLUROPS_KERNEL(spread_threads(kJ), 1)
 spread_tile(const SpreadArgs args) {
   float sums[kC][Taps<kJ>::kReach] = {};
   BLUROPS_ROLLED

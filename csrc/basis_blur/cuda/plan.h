@@ -11,9 +11,10 @@
 #include "basis_blur/basis_blur.h"
 #include "basis_blur/cuda/layout.h"
 
-// The instances: taps_class of the kernels' width. Tests compile fewer.
-#ifndef BLUROPS_CUDA_TAPS
-#define BLUROPS_CUDA_TAPS 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+// The instances: taps_class of the kernels' width, from and to. Tests compile fewer.
+#ifndef BLUROPS_CUDA_FIRST
+#define BLUROPS_CUDA_FIRST 1
+#define BLUROPS_CUDA_LAST 10
 #endif
 
 namespace blurops::cuda {
@@ -129,6 +130,7 @@ void pack(const Plan& plan, const Operands& to, const void* kernels, const void*
 template <int... kInstances, typename Visit>
 void with_instance(const Plan& plan, std::integer_sequence<int, kInstances...>,
                    const Visit& visit) {
+  constexpr int kFirst = BLUROPS_CUDA_FIRST;
   const auto channels = [&](auto taps, auto steps) {
     if (plan.channels_of_block() == 1) return visit(taps, steps, std::integral_constant<int, 1>{});
     visit(taps, steps, std::integral_constant<int, 3>{});
@@ -137,15 +139,16 @@ void with_instance(const Plan& plan, std::integer_sequence<int, kInstances...>,
     if (plan.steps == 1) return channels(taps, std::integral_constant<int, 1>{});
     channels(taps, std::integral_constant<int, 2>{});
   };
-  const bool found =
-      ((plan.taps == kInstances && (steps(std::integral_constant<int, kInstances>{}), true)) ||
-       ...);
+  const bool found = ((plan.taps == kFirst + kInstances &&
+                       (steps(std::integral_constant<int, kFirst + kInstances>{}), true)) ||
+                      ...);
   if (!found) throw std::invalid_argument("the kernels are too wide for the CUDA kernels");
 }
 
 template <typename Visit>
 void with_instance(const Plan& plan, const Visit& visit) {
-  with_instance(plan, std::integer_sequence<int, BLUROPS_CUDA_TAPS>{}, visit);
+  constexpr int kInstances = BLUROPS_CUDA_LAST - BLUROPS_CUDA_FIRST + 1;
+  with_instance(plan, std::make_integer_sequence<int, kInstances>{}, visit);
 }
 
 }  // namespace blurops::cuda

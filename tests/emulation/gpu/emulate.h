@@ -61,6 +61,8 @@ inline void warp_barrier() {
   });
 }
 
+inline void keep_order() {}
+
 inline float shuffle_xor(float value, int mask) {
   const unsigned char* result = emulation::block().meet(
       "shuffle_xor", &value, sizeof value, [mask](emulation::Meeting& meeting) {
