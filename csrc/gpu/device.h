@@ -55,8 +55,9 @@ BLUROPS_DEVICE void write(T* shared, T value) {
 BLUROPS_DEVICE void barrier() { __syncthreads(); }
 BLUROPS_DEVICE void warp_barrier() { __syncwarp(); }
 
-// Reads of shared memory below are not moved above, where they would take registers.
-BLUROPS_DEVICE void keep_order() { asm volatile("" ::: "memory"); }
+// Reads of shared memory below are not moved above, where they would take registers. It orders
+// nothing that a kernel may rely on.
+BLUROPS_DEVICE void keep_order() { __syncwarp(); }
 
 // The value of lane `lane ^ mask`. Orders no memory.
 BLUROPS_DEVICE float shuffle_xor(float value, int mask) {

@@ -11,7 +11,7 @@
 namespace blurops::cuda {
 
 // Twelve warps share a multiprocessor's registers; wide rows of taps need more for each thread.
-BLUROPS_HD constexpr int spread_warps(int j) { return j <= 6 ? 12 : 8; }
+BLUROPS_HD constexpr int spread_warps(int j) { return j <= 5 ? 12 : 8; }
 BLUROPS_HD constexpr int spread_threads(int j) { return 32 * spread_warps(j); }
 // Of a block: two warps share two rows.
 BLUROPS_HD constexpr int spread_rows(int j) { return spread_warps(j); }
@@ -131,6 +131,7 @@ BLUROPS_DEVICE void spread_row(float (&sums)[kC][Taps<kJ>::kReach], const uint4*
   float4 value[kC];
   BLUROPS_UNROLL
   for (int a = 0; a < kPairs; ++a) {
+    if constexpr (kJ > 9) gpu::keep_order();
     BLUROPS_UNROLL
     for (int c = 0; c < kC && a % 2 == 0; ++c) {
       value[c] = gpu::read(reinterpret_cast<const float4*>(values + c * kStrip + 2 * a));

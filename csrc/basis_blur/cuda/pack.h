@@ -99,6 +99,7 @@ pack_mixing(const PackMixingArgs args, int64_t pairs) {
   PixelCoefficients pixels[2];
   const T* from[2];
   bool there[2];
+  BLUROPS_UNROLL
   for (int u = 0; u < 2; ++u) {
     const int x = strip * kStrip + 2 * pair + u;
     there[u] = x < s.out_width;
