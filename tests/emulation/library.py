@@ -22,7 +22,7 @@ from blurops._native import BOUNDARY_CODES, DTYPE_CODES
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = ROOT / "tests" / "emulation"
 # Sums must not be fused where the kernels do not ask for it: results are compared bit for bit.
-FLAGS = ("-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror")
+FLAGS = ("-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-Wall", "-Wextra")
 _MARGIN = 4096
 
 
@@ -184,9 +184,7 @@ def unpack(call: Call, workspace: Tensor) -> Packed:
     row = 32 * steps * 4 * 8
     mixing = take(torch.float16, call.mixing[0], groups, height, strips, row)
     pixel_scale = take(torch.float32, call.mixing[0], 1, height, strips * 64)
-    kernels = take(
-        torch.float16, call.kernels[0], groups, kernel_height, products, 32, 4 * steps
-    )
+    kernels = take(torch.float16, call.kernels[0], groups, kernel_height, products, 32, 4 * steps)
     kernel_scale = take(torch.float32, call.kernels[0], 1, 1, 1)
 
     own = mixing.new_zeros(call.mixing[0], groups, 16 * steps, height, strips, 64)

@@ -254,7 +254,7 @@ spread_tile(const SpreadArgs args) {
     if (group > 0) gpu::barrier();
     spread_group<kJ, kSteps, kC>(sums, args, group);
   }
-  gpu::wait_copies<0>();
+  // Every copy has been waited for; the rings make room for the sums.
   gpu::barrier();
   float* gathered = reinterpret_cast<float*>(gpu::shared_memory());
   gather_sums<kJ, kC>(sums, gathered, Place(gpu::thread_index()));
