@@ -100,12 +100,11 @@ class Call:
         count, channels, height, width = self.image
         size = self.kernels[-2:]
         anchor = (0, 0) if self.boundary == "valid" else (size[0] // 2, size[1] // 2)
-        values = (
-            DTYPE_CODES[self.dtype], BOUNDARY_CODES[self.boundary], count, channels,
-            self.kernels[1], height, width, *self.mixing[-2:], *size, *anchor,
+        numbers = (
+            count, channels, self.kernels[1], height, width, *self.mixing[-2:], *size, *anchor,
             int(self.kernels[0] > 1), int(self.mixing[0] > 1),
         )  # fmt: skip
-        return (ctypes.c_int64 * len(values))(*values)
+        return _numbers(DTYPE_CODES[self.dtype], BOUNDARY_CODES[self.boundary], numbers)
 
     @property
     def blurred(self) -> tuple[int, ...]:
@@ -120,12 +119,31 @@ def call_of(tensors: dict[str, Tensor], boundary: str, high: bool = False) -> Ca
     return Call(image.dtype, boundary, *shapes, high)
 
 
+def _numbers(dtype: int, boundary: int, numbers: tuple) -> ctypes.Array:
+    return (ctypes.c_int64 * (2 + len(numbers)))(dtype, boundary, *numbers)
+
+
 class Emulator:
     """A built library."""
 
     def __init__(self, library: Path) -> None:
         self._library = ctypes.CDLL(str(library))
         self._library.report.restype = ctypes.c_char_p
+
+    def ask(self, function: str, dtype: int, boundary: int, numbers: tuple, high: bool) -> int:
+        """Stands in for ``_native.ask``."""
+        size = getattr(self._library, function.replace("_cuda", ""))
+        size.restype = ctypes.c_int64
+        return size(_numbers(dtype, boundary, numbers), int(high))
+
+    def call_on_stream(
+        self, launcher: str, device: torch.device, dtype: int, boundary: int, numbers: tuple,
+        high: bool, *tensors: Tensor,
+    ) -> None:  # fmt: skip
+        """Stands in for ``_native.call_on_stream``."""
+        memory = [ctypes.c_void_p(t.data_ptr()) for t in tensors]
+        launch = getattr(self._library, launcher.replace("_cuda", ""))
+        launch(_numbers(dtype, boundary, numbers), int(high), *memory)
 
     def run(
         self,

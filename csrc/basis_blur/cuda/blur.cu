@@ -16,11 +16,12 @@ constexpr int kLeastBand = 8;
 template <int kJ, int kSteps, int kC>
 void run(const Plan& plan, BlurArgs& args, void* stream) {
   const Sizes& s = plan.sizes;
-  args.band = std::min(s.kernel_height, kLeastBand);
-  while (args.band < s.kernel_height &&
-         blur_shared_bytes(kJ, kSteps, kC, args.band + 1) <= kSharedOfBlock) {
-    ++args.band;
+  int most = std::min(s.kernel_height, kLeastBand);
+  while (most < s.kernel_height &&
+         blur_shared_bytes(kJ, kSteps, kC, most + 1) <= kSharedOfBlock) {
+    ++most;
   }
+  args.band = ceil_div(s.kernel_height, ceil_div(s.kernel_height, most));  // much alike
   const int64_t blocks = int64_t{s.count} * s.channel_groups * args.tiles * s.strips;
   gpu::launch(plan.launcher, blur_tile<kJ, kSteps, kC>, blocks, kBlurThreads,
               blur_shared_bytes(kJ, kSteps, kC, args.band), stream, args);
