@@ -2,6 +2,7 @@
 // The CUDA launchers and their kernels, compiled for the host; tests load them by ctypes.
 #include "basis_blur/cuda/adjoint.cu"
 #include "basis_blur/cuda/blur.cu"
+#include "basis_blur/cuda/grad_mixing.cu"
 #include "basis_blur/cuda/pack.cu"
 
 namespace {
@@ -39,21 +40,18 @@ void emulate(int copies_land_late, int order) {
 
 const char* report() { return blurops::emulation::settings().report.c_str(); }
 
-int64_t basis_blur_bytes(const int64_t* numbers, int high) {
-  return blurops::basis_blur_cuda_bytes(problem_of(numbers), high != 0);
-}
-void basis_blur(const int64_t* numbers, int high, const void* image, const void* kernels,
-                const void* mixing, void* out, void* workspace) {
-  blurops::basis_blur_cuda(problem_of(numbers), high != 0, image, kernels, mixing, out, workspace,
-                           nullptr);
-}
-
-int64_t basis_blur_adjoint_bytes(const int64_t* numbers, int high) {
-  return blurops::basis_blur_adjoint_cuda_bytes(problem_of(numbers), high != 0);
-}
-void basis_blur_adjoint(const int64_t* numbers, int high, const void* image, const void* kernels,
-                        const void* mixing, void* out, void* workspace) {
-  blurops::basis_blur_adjoint_cuda(problem_of(numbers), high != 0, image, kernels, mixing, out,
-                                   workspace, nullptr);
-}
+// NAME_bytes(numbers, high) and NAME(numbers, high, three inputs, out, workspace), as in cuda.h.
+#define EMULATE(name)                                                                          \
+  int64_t name##_bytes(const int64_t* numbers, int high) {                                     \
+    return blurops::name##_cuda_bytes(problem_of(numbers), high != 0);                         \
+  }                                                                                            \
+  void name(const int64_t* numbers, int high, const void* first, const void* second,           \
+            const void* third, void* out, void* workspace) {                                   \
+    blurops::name##_cuda(problem_of(numbers), high != 0, first, second, third, out, workspace, \
+                         nullptr);                                                             \
+  }
+EMULATE(basis_blur)
+EMULATE(basis_blur_adjoint)
+EMULATE(basis_blur_grad_mixing)
+#undef EMULATE
 }

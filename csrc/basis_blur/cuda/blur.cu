@@ -8,20 +8,13 @@ namespace {
 
 using namespace cuda;
 
-// So that two blocks share a multiprocessor, on the smallest there are; but what one block needs of
-// its kernel rows at least is more than that for the widest kernels.
-constexpr int64_t kSharedOfBlock = 80 << 10;
-constexpr int kLeastBand = 8;
+// Of the shared memory, so that two blocks fit into the 164 KB of sm_80's multiprocessors.
+constexpr int64_t kWindowBytes = 58 << 10;
 
 template <int kJ, int kSteps, int kC>
 void run(const Plan& plan, BlurArgs& args, void* stream) {
   const Sizes& s = plan.sizes;
-  int most = std::min(s.kernel_height, kLeastBand);
-  while (most < s.kernel_height &&
-         blur_shared_bytes(kJ, kSteps, kC, most + 1) <= kSharedOfBlock) {
-    ++most;
-  }
-  args.band = ceil_div(s.kernel_height, ceil_div(s.kernel_height, most));  // much alike
+  args.band = band_of(s.kernel_height, kJ, kC, kWindowBytes);
   const int64_t blocks = int64_t{s.count} * s.channel_groups * args.tiles * s.strips;
   gpu::launch(plan.launcher, blur_tile<kJ, kSteps, kC>, blocks, kBlurThreads,
               blur_shared_bytes(kJ, kSteps, kC, args.band), stream, args);

@@ -26,6 +26,15 @@ BLUROPS_HD constexpr int64_t blur_shared_bytes(int j, int steps, int channels, i
          int64_t{4} * channels * (kBlurRows + band - 1) * blur_pitch(j);
 }
 
+// How many kernel rows are worked on between two fills of shared memory, when the rows of the image
+// that they meet may take `bytes` of it.
+constexpr int band_of(int kernel_height, int j, int channels, int64_t bytes) {
+  const int64_t line = int64_t{4} * channels * blur_pitch(j);
+  const int64_t fit = bytes / line - (kBlurRows - 1);
+  const int most = fit < 1 ? 1 : fit < kernel_height ? static_cast<int>(fit) : kernel_height;
+  return ceil_div(kernel_height, ceil_div(kernel_height, most));  // much alike
+}
+
 struct BlurArgs {
   Sizes sizes;
   Packed packed;
@@ -68,21 +77,19 @@ BLUROPS_DEVICE void fill_window(float* window, const T* image, const Sizes& s, i
 }
 
 template <int kPitch, int kC>
-BLUROPS_DEVICE void fill_window(float* window, const BlurArgs& args, int band, int rows) {
-  const Sizes& s = args.sizes;
-  const Part part = part_of<kC>(s, args.tiles);
+BLUROPS_DEVICE void fill_window(float* window, int plane, const void* image, const Sizes& s,
+                                const Part& part, int band, int rows) {
   const int64_t first =
       (int64_t{part.sample} * s.channels + part.first_channel) * s.height * s.width;
   const int row = part.tile * kBlurRows + band, column = part.strip * kStrip;
-  const int plane = (kBlurRows + args.band - 1) * kPitch;
   if (s.dtype == DType::kFloat32) {
-    fill_window<float, kPitch, kC>(window, static_cast<const float*>(args.image) + first, s,
+    fill_window<float, kPitch, kC>(window, static_cast<const float*>(image) + first, s,
                                    part.channels, row, rows, plane, column);
   } else if (s.dtype == DType::kFloat16) {
-    fill_window<Half, kPitch, kC>(window, static_cast<const Half*>(args.image) + first, s,
-                                  part.channels, row, rows, plane, column);
+    fill_window<Half, kPitch, kC>(window, static_cast<const Half*>(image) + first, s, part.channels,
+                                  row, rows, plane, column);
   } else {
-    fill_window<BFloat16, kPitch, kC>(window, static_cast<const BFloat16*>(args.image) + first, s,
+    fill_window<BFloat16, kPitch, kC>(window, static_cast<const BFloat16*>(image) + first, s,
                                       part.channels, row, rows, plane, column);
   }
 }
@@ -255,13 +262,15 @@ BLUROPS_KERNEL(kBlurThreads, blur_blocks(kJ, kSteps, kC))
 blur_tile(const BlurArgs args) {
   uint4* ring = reinterpret_cast<uint4*>(gpu::shared_memory());
   float* window = reinterpret_cast<float*>(ring + kStages * kernel_vectors(kJ, kSteps));
+  constexpr int kPitch = blur_pitch(kJ);
   const int kernel_height = args.sizes.kernel_height;
   float sums[kC][kRun] = {};
   BLUROPS_ROLLED
   for (int band = 0; band < kernel_height; band += args.band) {
     const int left = kernel_height - band, steps = left < args.band ? left : args.band;
     if (band > 0) gpu::barrier();
-    fill_window<blur_pitch(kJ), kC>(window, args, band, kBlurRows + steps - 1);
+    fill_window<kPitch, kC>(window, (kBlurRows + args.band - 1) * kPitch, args.image, args.sizes,
+                            part_of<kC>(args.sizes, args.tiles), band, kBlurRows + steps - 1);
     BLUROPS_ROLLED
     for (int group = 0; group < args.sizes.groups; ++group) {
       if (group > 0) gpu::barrier();

@@ -82,6 +82,41 @@ BLUROPS_DEVICE float pixel_operand(const T* mixing, int64_t plane, int basis,
   return entry == pixel.remainder.taker ? halved(value) + pixel.remainder.lost : value;
 }
 
+// Two neighbours in a row of a strip: where they lie, and their operands.
+template <typename T>
+struct PairOfPixels {
+  const PackMixingArgs& args;
+  int pair, strip;
+  int64_t sample, y, plane;
+  PixelCoefficients pixels[2];
+  const T* from[2];
+  bool there[2];
+
+  BLUROPS_DEVICE PairOfPixels(const PackMixingArgs& of, int64_t index) : args(of) {
+    const Sizes& s = args.sizes;
+    pair = static_cast<int>(index % (kStrip / 2));
+    strip = static_cast<int>(index / (kStrip / 2) % s.strips);
+    const int64_t line = index / (kStrip / 2) / s.strips;  // of all samples
+    sample = line / s.out_height;
+    y = line % s.out_height;
+    plane = int64_t{s.out_height} * s.out_width;
+    const T* mixing = static_cast<const T*>(args.mixing) + sample * args.basis * plane;
+    BLUROPS_UNROLL
+    for (int u = 0; u < 2; ++u) {
+      const int x = strip * kStrip + 2 * pair + u;
+      there[u] = x < s.out_width;
+      from[u] = mixing + y * s.out_width + (there[u] ? x : 0);
+      pixels[u] = survey_pixel(from[u], plane, args.basis, args.high);
+      args.pixel_scale[line * s.strips * kStrip + x] = 1.f / pixels[u].scale;
+    }
+  }
+
+  BLUROPS_DEVICE float operand(int u, int entry) const {
+    if (!there[u]) return 0.f;
+    return pixel_operand(from[u], plane, args.basis, pixels[u], entry, args.high);
+  }
+};
+
 // One pair of pixels.
 template <typename T>
 BLUROPS_KERNEL(kPackThreads, 1)
@@ -89,39 +124,18 @@ pack_mixing(const PackMixingArgs args, int64_t pairs) {
   const Sizes& s = args.sizes;
   const int64_t index = gpu::block_index() * kPackThreads + gpu::thread_index();
   if (index >= pairs) return;
-  const int pair = static_cast<int>(index % (kStrip / 2));
-  const int64_t line = index / (kStrip / 2) / s.strips;  // of all samples
-  const int strip = static_cast<int>(index / (kStrip / 2) % s.strips);
-  const int64_t sample = line / s.out_height, y = line % s.out_height;
-  const int64_t plane = int64_t{s.out_height} * s.out_width;
-  const T* mixing = static_cast<const T*>(args.mixing) + sample * args.basis * plane;
-
-  PixelCoefficients pixels[2];
-  const T* from[2];
-  bool there[2];
-  BLUROPS_UNROLL
-  for (int u = 0; u < 2; ++u) {
-    const int x = strip * kStrip + 2 * pair + u;
-    there[u] = x < s.out_width;
-    from[u] = mixing + y * s.out_width + (there[u] ? x : 0);
-    pixels[u] = survey_pixel(from[u], plane, args.basis, args.high);
-    args.pixel_scale[line * s.strips * kStrip + x] = 1.f / pixels[u].scale;
-  }
-  const auto two = [&](int u, int entry) {
-    if (!there[u]) return uint32_t{0};
-    const auto operand = [&](int e) {
-      return pixel_operand(from[u], plane, args.basis, pixels[u], e, args.high);
-    };
-    return gpu::pack_halves(operand(entry), operand(entry + 1));
+  const PairOfPixels<T> two(args, index);
+  const auto words = [&](int u, int entry) {
+    return gpu::pack_halves(two.operand(u, entry), two.operand(u, entry + 1));
   };
   for (int group = 0; group < s.groups; ++group) {
-    const int64_t row = (sample * s.groups + group) * s.out_height + y;
-    uint4* to = args.packed + (row * s.strips + strip) * mixing_vectors(args.steps);
+    const int64_t row = (two.sample * s.groups + group) * s.out_height + two.y;
+    uint4* to = args.packed + (row * s.strips + two.strip) * mixing_vectors(args.steps);
     for (int step = 0; step < args.steps; ++step) {
       for (int t = 0; t < 4; ++t) {
         const int entry = group * kBases * args.steps + first_base(step, args.steps, t);
-        to[mixing_vector(pair, step, args.steps, t)] = {two(0, entry), two(1, entry),
-                                                        two(0, entry + 2), two(1, entry + 2)};
+        to[mixing_vector(two.pair, step, args.steps, t)] = {
+            words(0, entry), words(1, entry), words(0, entry + 2), words(1, entry + 2)};
       }
     }
   }

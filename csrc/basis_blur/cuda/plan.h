@@ -126,6 +126,17 @@ void launch_each(const Plan& plan, void (*kernel)(Args, int64_t), int64_t items,
 void pack(const Plan& plan, const Operands& to, const void* kernels, const void* mixing,
           void* stream);
 
+// The same for the gradients (pack_gradients.h): kernels as pack_taps wants them, at one scale for
+// all samples if their results are summed,
+void pack_taps(const Plan& plan, bool high, bool one_scale, const void* kernels, uint4* to,
+               float* scale, int64_t stride, void* stream);
+// mixing as pack_pixels does,
+void pack_pixels(const Plan& plan, bool high, const void* mixing, uint4* to, float* pixel_scale,
+                 void* stream);
+// and the largest magnitudes of two tensors of the plan's dtype, as bits.
+void find_largest(const Plan& plan, const void* first, int64_t first_count, const void* second,
+                  int64_t second_count, uint32_t* largest, void* stream);
+
 // Calls visit with the instance of a plan: (taps, steps, channels of a block) as constants.
 template <int... kInstances, typename Visit>
 void with_instance(const Plan& plan, std::integer_sequence<int, kInstances...>,
