@@ -193,12 +193,6 @@ MUTANTS = (
         "u / kStrip",
     ),
     _bug(
-        "adjoint: the channels beyond the last are not cleared",
-        _ADJOINT,
-        "if (line_thread < kLine && !copies_line) clear",
-        "if (line_thread < 0) clear",
-    ),
-    _bug(
         "fold: reflection repeats the last pixel",
         _BOUNDARY,
         "anchor_ + 2 * (n_ - 1) - i_",

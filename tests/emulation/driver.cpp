@@ -2,6 +2,7 @@
 // The CUDA launchers and their kernels, compiled for the host; tests load them by ctypes.
 #include "basis_blur/cuda/adjoint.cu"
 #include "basis_blur/cuda/blur.cu"
+#include "basis_blur/cuda/grad_kernels.cu"
 #include "basis_blur/cuda/grad_mixing.cu"
 #include "basis_blur/cuda/pack.cu"
 
@@ -52,6 +53,7 @@ const char* report() { return blurops::emulation::settings().report.c_str(); }
   }
 EMULATE(basis_blur)
 EMULATE(basis_blur_adjoint)
+EMULATE(basis_blur_grad_kernels)
 EMULATE(basis_blur_grad_mixing)
 #undef EMULATE
 }

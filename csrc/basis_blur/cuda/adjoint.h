@@ -94,12 +94,12 @@ struct RowRing {
     lines_from =
         args.lines + ((channel + (copies_line ? c : 0)) * rows * strips + part.strip) * kStrip + x;
     line_thread = c * kStrip + x;
-    if (line_thread < kLine && !copies_line) clear(lines + line_thread);
   }
 
   BLUROPS_DEVICE static unsigned place(int row) { return static_cast<unsigned>(row) % kRing; }
 
-  // Row y into place(row), zeros where the image has no such row.
+  // Row y into place(row), zeros where the image has no such row. Channels beyond the last stay
+  // what they are, and so do their sums, which nobody stores.
   BLUROPS_DEVICE void fetch(bool wanted, int y, int row) const {
     const bool there = y >= 0 && y < rows;
     const int64_t line = int64_t{there ? y : 0} * strips;
@@ -107,15 +107,6 @@ struct RowRing {
                     mixing_from + line * kMixing, there);
     gpu::copy_async(wanted && copies_line, lines + place(row) * kLine + line_thread,
                     lines_from + line * kStrip, there);
-  }
-
- private:
-  // Channels that are none are zero.
-  BLUROPS_DEVICE static void clear(float* line) {
-    BLUROPS_ROLLED
-    for (int row = 0; row < kRing; ++row) {
-      gpu::write(reinterpret_cast<float4*>(line + row * kLine), float4{0.f, 0.f, 0.f, 0.f});
-    }
   }
 };
 

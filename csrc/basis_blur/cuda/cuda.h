@@ -22,6 +22,11 @@ void basis_blur_adjoint_cuda(const Problem& problem, bool high, const void* imag
                              const void* kernels, const void* mixing, void* out, void* workspace,
                              void* stream);
 
+int64_t basis_blur_grad_kernels_cuda_bytes(const Problem& problem, bool high);
+void basis_blur_grad_kernels_cuda(const Problem& problem, bool high, const void* grad,
+                                  const void* image, const void* mixing, void* out, void* workspace,
+                                  void* stream);
+
 int64_t basis_blur_grad_mixing_cuda_bytes(const Problem& problem, bool high);
 void basis_blur_grad_mixing_cuda(const Problem& problem, bool high, const void* grad,
                                  const void* image, const void* kernels, void* out, void* workspace,

@@ -54,8 +54,9 @@ void basis_blur_grad_mixing_cuda(const Problem& problem, bool high, const void* 
   const bool summed = !problem.mixing_batched, own_kernels = plan.kernel_samples > 1;
   pack_taps(plan, high, summed, kernels, operands.kernels, operands.kernel_scale,
             operands.kernels_stride, stream);
-  find_largest(plan, grad, int64_t{s.count} * s.channels * s.out_height * s.out_width, image,
-               int64_t{s.count} * s.channels * s.height * s.width, operands.largest, stream);
+  find_largest(plan, s.dtype, grad, int64_t{s.count} * s.channels * s.out_height * s.out_width,
+               s.dtype, image, int64_t{s.count} * s.channels * s.height * s.width, operands.largest,
+               stream);
   GradMixingArgs args{s,
                       grad,
                       image,

@@ -56,9 +56,9 @@ BLUROPS_DEVICE void load_pixels(float (&values)[kC][kRun], const void* image, co
 }
 
 // S of two pixels at the thread's taps, as operands: four taps of both make one.
-template <int kJ, int kC>
+template <int kJ, int kC, bool kLow>
 BLUROPS_DEVICE void pair_products(uint4 (&products)[tap_steps(kJ)], const float (&grad)[kC][kRun],
-                                  int pair, const float* window, int plane, bool low) {
+                                  int pair, const float* window, int plane) {
   constexpr int kSlots = Taps<kJ>::kSlots;
   float s[2][4 * tap_steps(kJ)] = {};
   BLUROPS_UNROLL
@@ -74,10 +74,10 @@ BLUROPS_DEVICE void pair_products(uint4 (&products)[tap_steps(kJ)], const float 
   }
   BLUROPS_UNROLL
   for (int q = 0; q < tap_steps(kJ); ++q) {
-    products[q] = {pack_products(s[0][4 * q], s[0][4 * q + 1], low),
-                   pack_products(s[1][4 * q], s[1][4 * q + 1], low),
-                   pack_products(s[0][4 * q + 2], s[0][4 * q + 3], low),
-                   pack_products(s[1][4 * q + 2], s[1][4 * q + 3], low)};
+    products[q] = {pack_products<kLow>(s[0][4 * q], s[0][4 * q + 1]),
+                   pack_products<kLow>(s[1][4 * q], s[1][4 * q + 1]),
+                   pack_products<kLow>(s[0][4 * q + 2], s[0][4 * q + 3]),
+                   pack_products<kLow>(s[1][4 * q + 2], s[1][4 * q + 3])};
   }
 }
 
@@ -85,14 +85,13 @@ template <int kSteps>
 using BasisSums = float[kPairs][2 * kSteps][4];
 
 // One kernel row. The chain of a product is the row's taps alone: tensor cores truncate.
-template <int kJ, int kSteps, int kC>
+template <int kJ, int kSteps, int kC, bool kLow>
 BLUROPS_DEVICE void grad_mixing_row(BasisSums<kSteps>& sums, const float (&grad)[kC][kRun],
-                                    const uint4* taps, const float* window, int plane, int lane,
-                                    bool low) {
+                                    const uint4* taps, const float* window, int plane, int lane) {
   BLUROPS_UNROLL
   for (int a = 0; a < kPairs; ++a) {
     uint4 products[tap_steps(kJ)];
-    pair_products<kJ, kC>(products, grad, a, window, plane, low);
+    pair_products<kJ, kC, kLow>(products, grad, a, window, plane);
     BLUROPS_UNROLL
     for (int step = 0; step < kSteps; ++step) {
       float row[2][4];
@@ -133,18 +132,16 @@ struct GradMixingPart {
 };
 
 // All kernel rows of a band against a window that is in shared memory.
-template <int kJ, int kSteps, int kC>
+template <int kJ, int kSteps, int kC, bool kLow>
 BLUROPS_DEVICE void grad_mixing_band(BasisSums<kSteps>& sums, const GradMixingArgs& args,
-                                     const Part& part, int group, int band, int steps, int pass) {
+                                     const Part& part, int group, int band, int steps, int set) {
   constexpr int kVectors = tap_vectors(kJ, kSteps), kPitch = blur_pitch(kJ);
   const Sizes& s = args.sizes;
-  const Pass kind(pass);
   const int thread = gpu::thread_index();
   const Place place(thread);
   uint4* shared = reinterpret_cast<uint4*>(gpu::shared_memory());
-  const uint4* kernels =
-      args.kernels + part.sample * args.kernels_stride +
-      ((int64_t{kind.set} * s.groups + group) * s.kernel_height + band) * kVectors;
+  const uint4* kernels = args.kernels + part.sample * args.kernels_stride +
+                         ((int64_t{set} * s.groups + group) * s.kernel_height + band) * kVectors;
   const KernelRing<kVectors, kBlurThreads> ring{shared, kernels, steps, thread};
   BLUROPS_ROLLED
   for (int step = 0; step + 1 < kStages; ++step) ring.fetch(step);
@@ -157,9 +154,8 @@ BLUROPS_DEVICE void grad_mixing_band(BasisSums<kSteps>& sums, const GradMixingAr
   for (int step = 0; step < steps; ++step) {
     gpu::wait_copies<kStages - 2>();
     gpu::barrier();
-    grad_mixing_row<kJ, kSteps, kC>(sums, grad, ring.row(step), values,
-                                    (kBlurRows + args.band - 1) * kPitch, place.lane,
-                                    kind.low_products);
+    grad_mixing_row<kJ, kSteps, kC, kLow>(sums, grad, ring.row(step), values,
+                                          (kBlurRows + args.band - 1) * kPitch, place.lane);
     values += kPitch;
     ring.fetch(step + kStages - 1);
   }
@@ -213,11 +209,15 @@ grad_mixing_tile(const GradMixingArgs args) {
         gpu::barrier();
         fill_window<kPitch, kC>(window, (kBlurRows + args.band - 1) * kPitch, args.image, s,
                                 of.part, band, kBlurRows + steps - 1);
+        // S high with the kernels' high halves and their low ones, then S low with the high ones.
         BLUROPS_ROLLED
-        for (int pass = 0; pass < passes_of(args.high); ++pass) {
+        for (int set = 0; set < sets_of(args.high); ++set) {
           gpu::barrier();
-          grad_mixing_band<kJ, kSteps, kC>(sums, args, of.part, of.group, band, steps, pass);
+          grad_mixing_band<kJ, kSteps, kC, false>(sums, args, of.part, of.group, band, steps, set);
         }
+        if (!args.high) continue;
+        gpu::barrier();
+        grad_mixing_band<kJ, kSteps, kC, true>(sums, args, of.part, of.group, band, steps, 0);
       }
     }
   }

@@ -59,18 +59,19 @@ void pack_pixels(const Plan& plan, bool high, const void* mixing, uint4* to, flo
   });
 }
 
-void find_largest(const Plan& plan, const void* first, int64_t first_count, const void* second,
-                  int64_t second_count, uint32_t* largest, void* stream) {
+void find_largest(const Plan& plan, DType first_dtype, const void* first, int64_t first_count,
+                  DType second_dtype, const void* second, int64_t second_count, uint32_t* largest,
+                  void* stream) {
   gpu::fill_zero(plan.launcher, largest, 2 * sizeof(uint32_t), stream);
-  const auto find = [&](const void* values, int64_t count, uint32_t* to) {
-    with_storage(plan.sizes.dtype, [&](auto storage) {
+  const auto find = [&](DType dtype, const void* values, int64_t count, uint32_t* to) {
+    with_storage(dtype, [&](auto storage) {
       const int64_t threads = (count + kValuesOfThread - 1) / kValuesOfThread;
       launch_each(plan, find_largest<decltype(storage)>, threads, stream,
                   LargestArgs{values, count, to});
     });
   };
-  find(first, first_count, largest);
-  find(second, second_count, largest + 1);
+  find(first_dtype, first, first_count, largest);
+  find(second_dtype, second, second_count, largest + 1);
 }
 
 }  // namespace blurops::cuda

@@ -4,21 +4,14 @@
 // the other operand, kernels or mixing, comes from memory in the order of S. Rounded as in pack.h.
 //
 // At high precision an operand is split into high + low, and a kernel runs through its work three
-// times: S high with high, S low with high, S high with low.
+// times: S high with high, S high with low, S low with high.
 #pragma once
 
 #include "basis_blur/cuda/pack.h"
 
 namespace blurops::cuda {
 
-// Passes over the work: which half of S meets which set of the operands.
-struct Pass {
-  bool low_products;
-  int set;
-
-  BLUROPS_DEVICE explicit Pass(int pass) : low_products(pass == 1), set(pass == 2 ? 1 : 0) {}
-};
-BLUROPS_HD constexpr int passes_of(bool high) { return high ? 3 : 1; }
+// High halves, and at high precision low ones.
 BLUROPS_HD constexpr int sets_of(bool high) { return high ? 2 : 1; }
 
 // ---- Kernels, for the gradient by the mixing: (samples, sets, groups, height, tap_vectors).
@@ -144,9 +137,11 @@ struct ProductScale {
   BLUROPS_DEVICE float out(float value) const { return value * (1.f / grad) * (1.f / image); }
 };
 
-BLUROPS_DEVICE uint32_t pack_products(float low, float high, bool remainders) {
-  if (remainders) low -= halved(low), high -= halved(high);
-  return gpu::pack_halves(low, high);
+// Two products as halves, or what that loses of them.
+template <bool kLow>
+BLUROPS_DEVICE uint32_t pack_products(float first, float second) {
+  if (kLow) first -= halved(first), second -= halved(second);
+  return gpu::pack_halves(first, second);
 }
 
 }  // namespace blurops::cuda

@@ -133,9 +133,10 @@ void pack_taps(const Plan& plan, bool high, bool one_scale, const void* kernels,
 // mixing as pack_pixels does,
 void pack_pixels(const Plan& plan, bool high, const void* mixing, uint4* to, float* pixel_scale,
                  void* stream);
-// and the largest magnitudes of two tensors of the plan's dtype, as bits.
-void find_largest(const Plan& plan, const void* first, int64_t first_count, const void* second,
-                  int64_t second_count, uint32_t* largest, void* stream);
+// and the largest magnitudes of two tensors, as bits.
+void find_largest(const Plan& plan, DType first_dtype, const void* first, int64_t first_count,
+                  DType second_dtype, const void* second, int64_t second_count, uint32_t* largest,
+                  void* stream);
 
 // Calls visit with the instance of a plan: (taps, steps, channels of a block) as constants.
 template <int... kInstances, typename Visit>
