@@ -32,8 +32,9 @@ demo: $(STAMPS)/demo ## blur a photograph, restore it, and write the pictures an
 test: $(STAMPS)/test ## build everything and run the test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-proof: $(STAMPS)/test ## plant bugs that the suite must catch, and run the native tests under sanitizers
+proof: $(STAMPS)/test ## plant bugs that the suite must catch, run every CUDA instance in emulation, and the native tests under sanitizers
 	$(BIN)/python proof/run.py
+	$(BIN)/python proof/kernels.py
 	$(BIN)/python proof/sanitizers.py
 
 lint: $(STAMPS)/lint ## check style, Python and C++

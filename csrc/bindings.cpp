@@ -155,6 +155,10 @@ void define_cuda(py::module_& module) {
   define(module, "basis_blur_cuda", blurops::basis_blur_cuda);
   define(module, "basis_blur_adjoint_cuda_bytes", blurops::basis_blur_adjoint_cuda_bytes);
   define(module, "basis_blur_adjoint_cuda", blurops::basis_blur_adjoint_cuda);
+  define(module, "basis_blur_grad_kernels_cuda_bytes", blurops::basis_blur_grad_kernels_cuda_bytes);
+  define(module, "basis_blur_grad_kernels_cuda", blurops::basis_blur_grad_kernels_cuda);
+  define(module, "basis_blur_grad_mixing_cuda_bytes", blurops::basis_blur_grad_mixing_cuda_bytes);
+  define(module, "basis_blur_grad_mixing_cuda", blurops::basis_blur_grad_mixing_cuda);
 }
 #endif
 

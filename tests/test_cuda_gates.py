@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(nvcc() is None, reason="the gates need nvcc")
 
 ARCHITECTURES = ("sm_80", "sm_90a")
 # All of a multiprocessor's 65,536 registers, over the threads that are to share them.
-REGISTERS = {"blur": 128, "adjoint": 168, "pack": 255}
+REGISTERS = {"blur": 128, "adjoint": 168, "grad_kernels": 255, "grad_mixing": 255, "pack": 255}
 # make proof looks at every instance.
 FIRST, LAST = (1, 10) if os.environ.get("BLUROPS_ALL_INSTANCES") else (5, 5)
 

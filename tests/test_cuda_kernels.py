@@ -41,15 +41,52 @@ def allowed_shapes(boundary):
     return [shape for shape in SHAPES if shape.allows(boundary)]
 
 
-def both(emulator, tensors, boundary, high=False, schedule=SCHEDULES[0]):
+def sample(shape, boundary, dtype, seed):
+    """Random tensors; the samples' kernels and the pixels' coefficients differ in size."""
+    tensors = family_tensors(shape, boundary, dtype, seed)
+    kernels, mixing = tensors["kernels"], tensors["mixing"]
+    kernels *= 2.0 ** torch.arange(len(kernels)).reshape(-1, 1, 1, 1)
+    mixing *= 2.0 ** (
+        torch.arange(mixing.shape[-1]) % 5 + torch.arange(len(mixing))[:, None, None, None]
+    )
+    return tensors
+
+
+def members(tensors, shape, call):
+    """(name, tensors that its launcher takes, shape of its result, further arguments)."""
+    image, kernels, mixing, grad = (tensors[n] for n in ("image", "kernels", "mixing", "grad"))
+    size = list(kernels.shape[-2:])
+    return (
+        ("basis_blur", (image, kernels, mixing), call.blurred, ()),
+        ("basis_blur_adjoint", (grad, kernels, mixing), call.image, ()),
+        (
+            "basis_blur_grad_kernels",
+            (grad, image, mixing),
+            call.kernels,
+            (size, shape.kernels_shared),
+        ),
+        ("basis_blur_grad_mixing", (grad, image, kernels), call.mixing, (shape.mixing_shared,)),
+    )
+
+
+def every(emulator, shape, tensors, boundary, high=False, schedule=SCHEDULES[0]):
+    """Of each member: its name, its result, its workspace, and the result in float64."""
+    call = call_of(tensors, boundary, high)
+    for name, inputs, size, further in members(tensors, shape, call):
+        result, workspace = emulator.run(name, call, inputs, size, schedule)
+        reference = getattr(blurops, name)(
+            *(t.double() for t in inputs), *further, boundary=boundary, backend="reference"
+        )
+        yield name, result, workspace, reference
+
+
+def both(emulator, tensors, boundary, high=False):
     """(result, workspace) of the blur and of the adjoint."""
     call = call_of(tensors, boundary, high)
     kernels, mixing = tensors["kernels"], tensors["mixing"]
-    blur = emulator.run(
-        "basis_blur", call, (tensors["image"], kernels, mixing), call.blurred, schedule
-    )
+    blur = emulator.run("basis_blur", call, (tensors["image"], kernels, mixing), call.blurred)
     adjoint = emulator.run(
-        "basis_blur_adjoint", call, (tensors["grad"], kernels, mixing), call.image, schedule
+        "basis_blur_adjoint", call, (tensors["grad"], kernels, mixing), call.image
     )
     return call, blur, adjoint
 
@@ -58,28 +95,29 @@ def exact(tensors, kernels, mixing, boundary):
     """The blur and the adjoint in float64."""
     how = {"boundary": boundary, "backend": "reference"}
     kernels, mixing = kernels.double(), mixing.double()
-    return (
-        blurops.basis_blur(tensors["image"].double(), kernels, mixing, **how),
-        blurops.basis_blur_adjoint(tensors["grad"].double(), kernels, mixing, **how),
-    )
+    return {
+        "basis_blur": blurops.basis_blur(tensors["image"].double(), kernels, mixing, **how),
+        "basis_blur_adjoint": blurops.basis_blur_adjoint(
+            tensors["grad"].double(), kernels, mixing, **how
+        ),
+    }
 
 
 @pytest.mark.parametrize("high", [False, True], ids=["default", "high"])
 @pytest.mark.parametrize("boundary", BOUNDARY_CODES)
-def test_blur_and_adjoint(emulator, boundary, high):
+def test_every_member(emulator, boundary, high):
     float32 = accuracy(torch.float32).relative
     for seed, shape in enumerate(allowed_shapes(boundary)):
-        tensors = family_tensors(shape, boundary, torch.float32, 10 * seed)
-        call, blur, adjoint = both(emulator, tensors, boundary, high)
-        true = exact(tensors, tensors["kernels"], tensors["mixing"], boundary)
-        for (result, workspace), unrounded, index in zip(
-            (blur, adjoint), true, (0, 1), strict=True
-        ):
-            packed = unpack(call, workspace)
-            rounded = exact(tensors, *packed, boundary)[index]
-            where = f"{('blur', 'adjoint')[index]} {call}"
-            assert relative_error(result, rounded) <= float32, where
-            assert relative_error(result, unrounded) <= (float32 if high else DEFAULT), where
+        tensors = sample(shape, boundary, torch.float32, 10 * seed)
+        call = call_of(tensors, boundary, high)
+        rounded = None
+        for name, result, workspace, true in every(emulator, shape, tensors, boundary, high):
+            where = f"{name} {call}"
+            assert relative_error(result, true) <= (float32 if high else DEFAULT), where
+            if name.startswith("basis_blur_grad"):
+                continue
+            rounded = rounded or exact(tensors, *unpack(call, workspace), boundary)
+            assert relative_error(result, rounded[name]) <= float32, where
 
 
 def test_packed_operands_are_near_and_keep_their_sums(emulator):
@@ -112,43 +150,50 @@ def test_the_adjoint_is_the_transpose(emulator):
         image, grad = tensors["image"].double(), tensors["grad"].double()
         gap = (blurred.double() * grad).sum() - (image * spread.double()).sum()
         magnitudes = {name: t.abs() for name, t in tensors.items()}
-        size = exact(magnitudes, magnitudes["kernels"], magnitudes["mixing"], boundary)[0]
+        size = exact(magnitudes, magnitudes["kernels"], magnitudes["mixing"], boundary)[
+            "basis_blur"
+        ]
         assert gap.abs() <= 1e-6 * (size * grad.abs()).sum(), boundary
 
 
 def test_every_schedule_gives_the_same_bits(emulator):
-    tensors = family_tensors(SHAPES[3], "reflect", torch.float32, 300)
-    results = [
-        (blur[0], adjoint[0])
-        for _, blur, adjoint in (
-            both(emulator, tensors, "reflect", schedule=schedule) for schedule in SCHEDULES
+    shape = SHAPES[3]
+    tensors = sample(shape, "reflect", torch.float32, 300)
+    call = call_of(tensors, "reflect")
+    for name, inputs, size, _ in members(tensors, shape, call):
+        first, *others = (
+            emulator.run(name, call, inputs, size, schedule)[0] for schedule in SCHEDULES
         )
-    ]
-    for other in results[1:]:
-        assert all(map(torch.equal, results[0], other))
+        assert all(torch.equal(first, other) for other in others), name
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_types_are_storage(emulator, dtype):
-    """Operands of 11 bits or fewer are packed as they are, so only the result is rounded."""
+    """Sums are float32 at high precision, so only the result is rounded."""
     for shape in SHAPES[:3]:
-        tensors = family_tensors(shape, "replicate", dtype, 400)
-        _, *results = both(emulator, tensors, "replicate", high=True)
-        true = exact(tensors, tensors["kernels"], tensors["mixing"], "replicate")
-        for (result, _), reference in zip(results, true, strict=True):
+        tensors = sample(shape, "replicate", dtype, 400)
+        for name, result, _, true in every(emulator, shape, tensors, "replicate", high=True):
             assert result.dtype == dtype
-            assert relative_error(result, reference) <= accuracy(dtype).relative
+            assert relative_error(result, true) <= accuracy(dtype).relative, (name, shape)
 
 
 def test_scales_keep_any_magnitude(emulator):
-    """Powers of two are taken out of each pixel's coefficients and of each sample's kernels."""
-    tensors = family_tensors(SHAPES[2], "reflect", torch.float32, 500)
-    _, (plain, _), (plain_adjoint, _) = both(emulator, tensors, "reflect")
-    tensors["mixing"] = tensors["mixing"] * 2.0**40
-    tensors["kernels"] = tensors["kernels"] * 2.0**-90
-    _, (scaled, _), (scaled_adjoint, _) = both(emulator, tensors, "reflect")
-    assert torch.equal(scaled, plain * 2.0**-50)
-    assert torch.equal(scaled_adjoint, plain_adjoint * 2.0**-50)
+    """Powers of two are taken out of every operand that becomes a half."""
+    shape = SHAPES[2]
+    tensors = family_tensors(shape, "reflect", torch.float32, 500)
+    powers = {"image": 30, "kernels": -70, "mixing": 40, "grad": 25}
+    scaled = {name: t * 2.0 ** powers[name] for name, t in tensors.items()}
+    plain_call, scaled_call = call_of(tensors, "reflect"), call_of(scaled, "reflect")
+    for (name, inputs, size, _), (_, scaled_inputs, *_), of in zip(
+        members(tensors, shape, plain_call),
+        members(scaled, shape, scaled_call),
+        (("image", "kernels", "mixing"), ("grad", "kernels", "mixing"),
+         ("grad", "image", "mixing"), ("grad", "image", "kernels")),
+        strict=True,
+    ):  # fmt: skip
+        plain, _ = emulator.run(name, plain_call, inputs, size)
+        result, _ = emulator.run(name, scaled_call, scaled_inputs, size)
+        assert torch.equal(result, plain * 2.0 ** sum(powers[n] for n in of)), name
 
 
 def test_operands_that_are_all_zero(emulator):

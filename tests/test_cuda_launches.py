@@ -13,7 +13,8 @@ from blurops._native import BOUNDARY_CODES
 from blurops.ops.basis_blur import cuda, native
 from blurops.ops.rl_step import native as rl_native
 from blurops.testing import Shape, accuracy, family_tensors, relative_error
-from tests.emulation.library import Emulator, build, compiler
+from tests.emulation.library import Emulator, build, call_of, compiler
+from tests.test_cuda_kernels import members
 
 OPTIONS = {"boundary": "reflect", "method": "auto", "precision": "default", "backend": None}
 
@@ -43,6 +44,19 @@ def test_the_first_reason_is_that_nothing_can_run(monkeypatch):
 def test_what_the_kernels_serve(a_device):
     for dtype in cuda.DTYPES:
         assert native.supports(on_cuda(dtype, 77), OPTIONS) is None
+
+
+def test_widths_of_every_member(a_device):
+    """The kernels stand elsewhere in each member's arguments, or nowhere."""
+    for width, wanted in ((77, None), (79, "at most 77 taps wide, and these have 79")):
+        image, kernels, mixing = on_cuda(width=width)
+        for args in (
+            (image, kernels, mixing),
+            (image, image, mixing, [3, width], False),
+            (image, image, kernels, True),
+        ):
+            reason = native.supports(args, OPTIONS)
+            assert (reason is None) if wanted is None else (wanted in reason)
 
 
 def test_each_reason_is_one_sentence(a_device):
@@ -79,23 +93,21 @@ def test_a_launch_passes_what_the_launcher_expects(boundary, monkeypatch):
     tensors = family_tensors(shape, boundary, torch.float32, 700)
     image, kernels, mixing = (tensors[name] for name in ("image", "kernels", "mixing"))
     sizes = {"image": image.shape, "kernels": kernels.shape, "mixing": mixing.shape}
-    for op, first, out in (
-        (blurops.basis_blur, image, torch.empty_like(tensors["grad"])),
-        (blurops.basis_blur_adjoint, tensors["grad"], torch.empty_like(image)),
-    ):
+    call = call_of(tensors, boundary)
+    for name, inputs, size, further in members(tensors, shape, call):
         result = cuda.launch(
-            op.__name__,
-            out,
-            (first.mT.contiguous().mT, kernels, mixing),
+            name,
+            torch.empty(size),
+            [t.mT.contiguous().mT for t in inputs],
             **sizes,
             anchor=native._anchor(kernels.shape, boundary),
             boundary=boundary,
             precision="high",
         )
-        exact = op(
-            *(t.double() for t in (first, kernels, mixing)), boundary=boundary, backend="reference"
+        exact = getattr(blurops, name)(
+            *(t.double() for t in inputs), *further, boundary=boundary, backend="reference"
         )
-        assert relative_error(result, exact) <= accuracy(torch.float32).relative
+        assert relative_error(result, exact) <= accuracy(torch.float32).relative, name
 
 
 def test_a_launch_is_queued_on_the_current_stream(monkeypatch):

@@ -10,6 +10,9 @@ _PACK = "csrc/basis_blur/cuda/pack.h"
 _PLAN = "csrc/basis_blur/cuda/plan.h"
 _BLUR = "csrc/basis_blur/cuda/blur.h"
 _ADJOINT = "csrc/basis_blur/cuda/adjoint.h"
+_GRADIENTS = "csrc/basis_blur/cuda/pack_gradients.h"
+_BY_MIXING = "csrc/basis_blur/cuda/grad_mixing.h"
+_BY_KERNELS = "csrc/basis_blur/cuda/grad_kernels.h"
 _BOUNDARY = "csrc/common/boundary.h"
 
 
@@ -263,5 +266,119 @@ MUTANTS = (
         _PACK,
         "mine = other > mine ? other : mine;",
         "mine = other > mine ? mine : mine;",
+    ),
+    _bug(
+        "gradients: kernels of summed samples keep scales of their own",
+        _GRADIENTS,
+        "k.scale[args.one_scale ? 0 : sample]",
+        "k.scale[sample]",
+    ),
+    _bug(
+        "gradients: an operand's words are exchanged",
+        _GRADIENTS,
+        "column % 16 / 8 * 2 + slot % 4 / 2",
+        "column % 16 / 8 + slot % 4 / 2 * 2",
+    ),
+    _bug(
+        "gradients: low halves are those of the other basis",
+        _GRADIENTS,
+        "const int low = args.basis + b;",
+        "const int low = args.basis + (b ^ 1) % args.basis;",
+    ),
+    _bug(
+        "gradients: products leave the range of halves",
+        _GRADIENTS,
+        "scale_to(gpu::float_of(largest[0]), 6)",
+        "scale_to(gpu::float_of(largest[0]), 12)",
+    ),
+    _bug(
+        "gradients: what halves lose of the products is not lost",
+        _GRADIENTS,
+        "if (kLow) first -= halved(first)",
+        "if (kLow) first = halved(first)",
+    ),
+    _bug(
+        "gradients: the largest of a warp is that of its first lane",
+        _GRADIENTS,
+        "mask < 32; mask *= 2",
+        "mask < 1; mask *= 2",
+    ),
+    _bug(
+        "by mixing: no barrier before a kernel row is used",
+        _BY_MIXING,
+        "    gpu::barrier();\n    grad_mixing_row<",
+        "    grad_mixing_row<",
+    ),
+    _bug(
+        "by mixing: no barrier before the window is filled again",
+        _BY_MIXING,
+        "        gpu::barrier();\n        fill_window<",
+        "        fill_window<",
+    ),
+    _bug(
+        "by mixing: the second pixel meets the first one's window",
+        _BY_MIXING,
+        "held[d + 1], s[1][d]",
+        "held[d], s[1][d]",
+    ),
+    _bug(
+        "by mixing: the last product of a row replaces the chain",
+        _BY_MIXING,
+        "gpu::mma_next(row[1], products[q], operand.z, operand.w);",
+        "gpu::mma_first(row[1], products[q], operand.z, operand.w);",
+    ),
+    _bug(
+        "by mixing: only the first sample counts",
+        _BY_MIXING,
+        "args.summed ? s.count - 1 : of.part.sample",
+        "of.part.sample",
+    ),
+    _bug(
+        "by kernels: no barrier before a row is used",
+        _BY_KERNELS,
+        "    gpu::barrier();\n    const uint4* mixing",
+        "    const uint4* mixing",
+    ),
+    _bug(
+        "by kernels: a ring without room for the rows under way",
+        _BY_KERNELS,
+        "static_cast<unsigned>(row) % kImageRing",
+        "static_cast<unsigned>(row) % (kImageRing - 6)",
+    ),
+    _bug(
+        "by kernels: no barrier between channels",
+        _BY_KERNELS,
+        "      gpu::barrier();\n      grad_kernels_chunk<kJ, kSteps, kC, false>",
+        "      grad_kernels_chunk<kJ, kSteps, kC, false>",
+    ),
+    _bug(
+        "by kernels: each warp takes the first one's row of the image",
+        _BY_KERNELS,
+        "rings.place(y + row + warp)",
+        "rings.place(y + row + 0 * warp)",
+    ),
+    _bug(
+        "by kernels: chunks overlap by a row",
+        _BY_KERNELS,
+        "top + args.chunk_rows < height ? top + args.chunk_rows : height",
+        "top + args.chunk_rows < height ? top + args.chunk_rows + 1 : height",
+    ),
+    _bug(
+        "by kernels: a thread's taps start one too late",
+        _BY_KERNELS,
+        "t * kRun + g * kJ + i);",
+        "t * kRun + g * kJ + i + 1);",
+    ),
+    _bug(
+        "by kernels: the second half of a strip meets the first one's mixing",
+        _BY_KERNELS,
+        "mixing + half * rings.kMixing / 2",
+        "mixing",
+    ),
+    _bug(
+        "by kernels: the last chunk is left out",
+        _BY_KERNELS,
+        "for (int64_t i = 0; i < count; ++i) sum",
+        "for (int64_t i = 0; i + 1 < count; ++i) sum",
     ),
 )

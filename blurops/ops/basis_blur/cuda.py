@@ -25,14 +25,19 @@ def reason(args: tuple, options: dict) -> str | None:
         return f"its CUDA kernels serve float32, float16 and bfloat16, not {dtype}".replace(
             "torch.", ""
         )
-    if len(args) > len(tensors):
-        return "it has no CUDA kernels for this gradient"
     if options.get("method") == "fft":
         return "its CUDA kernels are direct, and method is 'fft'"
-    width, widest = tensors[1].shape[-1], _native.ask("widest_kernel_cuda")
+    width, widest = _kernel_width(args), _native.ask("widest_kernel_cuda")
     if width > widest:
         return f"its CUDA kernels are at most {widest} taps wide, and these have {width}"
     return None
+
+
+def _kernel_width(args: tuple) -> int:
+    """Of a member's arguments: the kernels, or their size where they are what is computed."""
+    if len(args) > 3 and not isinstance(args[3], bool):
+        return args[3][-1]
+    return args[1 if len(args) == 3 else 2].shape[-1]
 
 
 def launch(

@@ -80,9 +80,8 @@ void basis_blur_grad_kernels_cuda(const Problem& problem, bool high, const void*
   find_largest(plan, DType::kFloat32, to.lines, pixels, s.dtype, image, planes * s.height * s.width,
                to.largest, stream);
   const GradKernelsArgs args{
-      s,          to.lines,   to.reaches, to.mixing,     own_mixing ? to.mixing_stride : 0,
-      to.largest, to.partial, to.chunks,  to.chunk_rows, to.row_groups,
-      high};
+      s,          to.lines,  to.reaches,    to.mixing,     own_mixing ? to.mixing_stride : 0,
+      to.partial, to.chunks, to.chunk_rows, to.row_groups, high};
   with_instance(plan, [&](auto taps, auto steps, auto channels) {
     run<decltype(taps)::value, decltype(steps)::value, decltype(channels)::value>(plan, args,
                                                                                   stream);

@@ -24,12 +24,11 @@ constexpr int64_t grad_kernels_shared_bytes(int j, int steps, int channels) {
 
 struct GradKernelsArgs {
   Sizes sizes;
-  const float* lines;       // of prepare_lines: the gradient of the blurred image
-  const float* reaches;     // (count, channels, extended_height, strips, reach_pitch), the image
-  const uint4* mixing;      // of pack_pixels
-  int64_t mixing_stride;    // of a sample, 0 when shared
-  const uint32_t* largest;  // of lines and image
-  float* partial;           // (count, strips, chunks, groups, extended kernel rows, 16 steps, 8 j)
+  const float* lines;     // of prepare_lines: the gradient of the blurred image
+  const float* reaches;   // (count, channels, extended_height, strips, reach_pitch), the image
+  const uint4* mixing;    // of pack_pixels
+  int64_t mixing_stride;  // of a sample, 0 when shared
+  float* partial;         // (count, strips, chunks, groups, extended kernel rows, 16 steps, 8 j)
   int chunks, chunk_rows, row_groups;
   bool high;
 };
@@ -58,6 +57,13 @@ prepare_reaches(const ReachArgs args, int64_t values) {
   const T* image = static_cast<const T*>(args.image);
   const bool there = x >= 0 && y >= 0;
   args.reaches[index] = there ? load(image[(channel * s.height + y) * s.width + x]) : 0.f;
+}
+
+// The gradient's values brought into range, once and not for every tap.
+BLUROPS_KERNEL(kPackThreads, 1)
+scale_lines(float* lines, const uint32_t* largest, int64_t values) {
+  const int64_t index = gpu::block_index() * kPackThreads + gpu::thread_index();
+  if (index < values) lines[index] = ProductScale(largest).in(lines[index]);
 }
 
 template <int kJ, int kSteps>
@@ -139,8 +145,7 @@ struct TapRings {
 // chained over the 32 pixels alone: tensor cores truncate.
 template <int kJ, int kSteps, int kC, bool kLow>
 BLUROPS_DEVICE void grad_kernels_half(TapSums<kJ, kSteps>& sums, const uint4* mixing,
-                                      const float* line, const float* reach,
-                                      const ProductScale& scale, int lane) {
+                                      const float* line, const float* reach, int lane) {
   constexpr int kPitch = reach_pitch(kJ);
   const int t = lane % 4, g = lane / 4;
   float products[kJ][kRun] = {};
@@ -153,7 +158,7 @@ BLUROPS_DEVICE void grad_kernels_half(TapSums<kJ, kSteps>& sums, const uint4* mi
     }
     BLUROPS_UNROLL
     for (int i = 0; i < kRun; ++i) {
-      const float grad = scale.in(gpu::read(line + c * kStrip + t * kRun + i));
+      const float grad = gpu::read(line + c * kStrip + t * kRun + i);
       BLUROPS_UNROLL
       for (int j = 0; j < kJ; ++j) {
         products[j][i] = gpu::multiply_add(grad, held[i + j], products[j][i]);
@@ -186,7 +191,6 @@ BLUROPS_DEVICE void grad_kernels_chunk(TapSums<kJ, kSteps>& sums, const GradKern
   const int top = at.chunk * args.chunk_rows, height = args.sizes.out_height;
   const int end = top + args.chunk_rows < height ? top + args.chunk_rows : height;
   const int row = at.row_group * kTapRows;  // of the kernel
-  const ProductScale scale(args.largest);
   // The last warp's row of the image enters with row y; those above it are there already.
   const auto fetch = [&](int y) {
     rings.fetch_reach(args, at, first, y + row + kTapRows - 1, y < end, thread);
@@ -210,7 +214,7 @@ BLUROPS_DEVICE void grad_kernels_chunk(TapSums<kJ, kSteps>& sums, const GradKern
     for (int half = 0; half < 2; ++half) {
       grad_kernels_half<kJ, kSteps, kC, kLow>(sums, mixing + half * rings.kMixing / 2,
                                               line + half * kStrip / 2, reach + half * kStrip / 2,
-                                              scale, lane);
+                                              lane);
     }
     fetch(y + kStages - 1);
   }
@@ -248,8 +252,8 @@ grad_kernels_tile(const GradKernelsArgs args) {
 struct SumChunksArgs {
   Sizes sizes;
   const float* partial;
-  const uint32_t* largest;
-  void* out;  // (1 or count, basis, kernel_height, kernel_width)
+  const uint32_t* largest;  // of lines and image
+  void* out;                // (1 or count, basis, kernel_height, kernel_width)
   int basis, steps, j, chunks, row_groups;
   bool summed;  // over the samples
 };
