@@ -14,7 +14,7 @@ from blurops.ops.basis_blur import cuda, native
 from blurops.ops.rl_step import native as rl_native
 from blurops.testing import Shape, accuracy, family_tensors, relative_error
 from tests.emulation.library import Emulator, build, call_of, compiler
-from tests.test_cuda_kernels import members
+from tests.test_cuda_kernels import TAPS, members
 
 OPTIONS = {"boundary": "reflect", "method": "auto", "precision": "default", "backend": None}
 
@@ -86,10 +86,10 @@ def test_each_reason_is_one_sentence(a_device):
 @pytest.mark.parametrize("boundary", BOUNDARY_CODES)
 def test_a_launch_passes_what_the_launcher_expects(boundary, monkeypatch):
     """From the tensors of a call to the launcher, as on a device, but into the emulation."""
-    emulator = Emulator(build(2, 2))
+    emulator = Emulator(build(TAPS, TAPS))
     monkeypatch.setattr(_native, "ask", emulator.ask)
     monkeypatch.setattr(_native, "call_on_stream", emulator.call_on_stream)
-    shape = Shape(2, 3, 11, 14, 5, 5, 9, kernels_shared=False, mixing_shared=False)
+    shape = Shape(2, 3, 11, 24, 5, 5, 17, kernels_shared=False, mixing_shared=False)
     tensors = family_tensors(shape, boundary, torch.float32, 700)
     image, kernels, mixing = (tensors[name] for name in ("image", "kernels", "mixing"))
     sizes = {"image": image.shape, "kernels": kernels.shape, "mixing": mixing.shape}

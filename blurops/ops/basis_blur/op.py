@@ -132,9 +132,9 @@ def basis_blur(
             blurs only where the kernel fits and returns (H-Kh+1, W-Kw+1).
         method: ``"direct"`` sums over the taps; ``"fft"`` multiplies spectra, in the native backend
             those of small tiles; ``"auto"`` takes what a measured model says is faster.
-        precision: ignored on the CPU, where float32 is always float32. The native CUDA kernels round
-            kernels and mixing to 11 bits by ``"default"``, for errors near 1e-4, and keep 22 by
-            ``"high"``, which meets the tolerance of float32.
+        precision: ignored on the CPU, where float32 is always float32. On CUDA the native backend
+            rounds kernels and mixing to 11 bits by ``"default"``, for errors near 1e-4, and to 22
+            by ``"high"``, which meets the tolerance of float32.
         backend: ``"native"``, ``"triton"``, ``"reference"``, or ``None`` for the first that can
             serve the call.
 
