@@ -44,7 +44,7 @@ def allowed_shapes(boundary):
 
 
 def sample(shape, boundary, dtype, seed):
-    """Random tensors; samples of kernels, coefficients of pixels and single pixels differ in size."""
+    """Random tensors; kernels of samples, coefficients and single pixels differ in size."""
     tensors = family_tensors(shape, boundary, dtype, seed)
     kernels, mixing = tensors["kernels"], tensors["mixing"]
     kernels *= 2.0 ** torch.arange(len(kernels)).reshape(-1, 1, 1, 1)

@@ -51,8 +51,8 @@ class Sources {
     if (boundary_ == Boundary::kCircular) u = first_ + k * n_;
     if (boundary_ == Boundary::kReflect) {
       // Mirrored at the low end, itself, mirrored at the high end; ends are their own mirrors.
-      if ((k == 0 && i_ == 0) || (k == 2 && i_ == n_ - 1)) return -1;
       u = k == 0 ? anchor_ - i_ : k == 1 ? anchor_ + i_ : anchor_ + 2 * (n_ - 1) - i_;
+      if ((k == 0 && i_ == 0) || (k == 2 && i_ == n_ - 1)) u = -1;
     }
     return u >= 0 && u < extended_ ? u : -1;
   }
