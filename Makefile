@@ -14,7 +14,7 @@ PIP := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip --disable-pip-versio
 INSTALL := $(PIP) --no-build-isolation
 
 NATIVE := setup.py CMakeLists.txt pyproject.toml $(shell find csrc -type f)
-CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+CXX_FILES := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 
 # A demo run needs the CUDA half only where it can run; the tests also compile it where it cannot.
 DRIVER := $(strip $(shell command -v nvidia-smi 2>/dev/null) $(wildcard /proc/driver/nvidia/version))
