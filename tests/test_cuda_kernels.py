@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import blurops
+from blurops._boundary import pad
 from blurops._native import BOUNDARY_CODES
 from blurops.testing import Shape, accuracy, family_tensors, relative_error
 from tests.emulation.library import SCHEDULES, Emulator, build, call_of, compiler, unpack
@@ -120,8 +121,48 @@ def test_every_member(emulator, boundary, high):
             assert relative_error(result, true) <= (float32 if high else DEFAULT), where
             if name.startswith("basis_blur_grad"):
                 continue
-            rounded = rounded or exact(tensors, *unpack(call, workspace), boundary)
+            rounded = rounded or exact(tensors, *unpack(call, workspace)[:2], boundary)
             assert relative_error(result, rounded[name]) <= float32, where
+
+
+def half_products(grad, image, size):
+    """S[p, d] = sum_c grad_c[p] image_c[p + d] as halves, of up to three channels at a time.
+
+    Sums are formed as the kernels form them, by multiply-adds of float32, after powers of two that
+    bring the largest magnitudes into [2^6, 2^7). Yields (dy, dx, S in units of 2^power), the power.
+    """
+    shifts = [6 - int(torch.frexp(t.abs().max()).exponent) + 1 for t in (grad, image)]
+    grad, image = grad * 2.0 ** shifts[0], image * 2.0 ** shifts[1]
+    height, width = grad.shape[-2:]
+    for first in range(0, grad.shape[1], 3):
+        for dy in range(size[0]):
+            for dx in range(size[1]):
+                products = torch.zeros_like(grad[:, 0])
+                for c in range(first, min(first + 3, grad.shape[1])):
+                    window = image[:, c, dy : dy + height, dx : dx + width]
+                    products = (grad[:, c].double() * window.double() + products.double()).float()
+                yield dy, dx, products.half().double() * 2.0 ** -sum(shifts)
+
+
+def test_gradients_err_by_the_rounding_of_products_alone(emulator):
+    """Beside float32 rounding: operands as they were packed, products as halves."""
+    float32 = accuracy(torch.float32).relative
+    shape = Shape(2, 4, 9, 70, 5, 3, 19, kernels_shared=False, mixing_shared=False)
+    tensors = sample(shape, "reflect", torch.float32, 700)
+    call = call_of(tensors, "reflect")
+    results = {n: (r, w) for n, r, w, _ in every(emulator, shape, tensors, "reflect")}
+    kernels, mixing, scale = unpack(call, results["basis_blur"][1])
+    image, size = pad(tensors["image"], (1, 9), "reflect"), call.kernels[-2:]
+
+    by_mixing = torch.zeros(call.mixing, dtype=torch.float64)
+    for dy, dx, products in half_products(tensors["grad"], image, size):
+        by_mixing += products[:, None] * kernels[:, :, dy, dx, None, None]
+    assert relative_error(results["basis_blur_grad_mixing"][0], by_mixing) <= float32
+
+    by_kernels = torch.zeros(call.kernels, dtype=torch.float64)
+    for dy, dx, products in half_products(tensors["grad"] / scale.float(), image, size):
+        by_kernels[:, :, dy, dx] += ((mixing * scale) * products[:, None]).sum((2, 3))
+    assert relative_error(results["basis_blur_grad_kernels"][0], by_kernels) <= float32
 
 
 def test_packed_operands_are_near_and_keep_their_sums(emulator):

@@ -180,6 +180,7 @@ class Packed(NamedTuple):
 
     kernels: Tensor
     mixing: Tensor
+    pixel_scale: Tensor  # what the coefficients were multiplied with, one number for each pixel
 
 
 def unpack(call: Call, workspace: Tensor) -> Packed:
@@ -228,4 +229,5 @@ def unpack(call: Call, workspace: Tensor) -> Packed:
     own, taps = own.flatten(1, 2).flatten(-2) * pixel_scale, taps.flatten(1, 2) * kernel_scale
     assert not own[:, listed:].any(), "there are coefficients beyond the basis"
     assert not own[..., width:].any(), "there are coefficients beyond the image"
-    return Packed(taps[:, :listed, :, :kernel_width], own[:, :listed, :, :width])
+    taps, own = taps[:, :listed, :, :kernel_width], own[:, :listed, :, :width]
+    return Packed(taps, own, 1 / pixel_scale[..., :width])
