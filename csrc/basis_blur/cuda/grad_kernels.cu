@@ -79,6 +79,8 @@ void basis_blur_grad_kernels_cuda(const Problem& problem, bool high, const void*
   });
   find_largest(plan, DType::kFloat32, to.lines, pixels, s.dtype, image, planes * s.height * s.width,
                to.largest, stream);
+  gpu::launch(plan.launcher, scale_lines, (pixels + kPackThreads - 1) / kPackThreads, kPackThreads,
+              0, stream, to.lines, to.largest, pixels);
   const GradKernelsArgs args{
       s,          to.lines,  to.reaches,    to.mixing,     own_mixing ? to.mixing_stride : 0,
       to.partial, to.chunks, to.chunk_rows, to.row_groups, high};
