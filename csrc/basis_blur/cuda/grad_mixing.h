@@ -90,6 +90,7 @@ BLUROPS_DEVICE void grad_mixing_row(BasisSums<kSteps>& sums, const float (&grad)
                                     const uint4* taps, const float* window, int plane, int lane) {
   BLUROPS_UNROLL
   for (int a = 0; a < kPairs; ++a) {
+    if constexpr (kJ > 9) gpu::keep_order();
     uint4 products[tap_steps(kJ)];
     pair_products<kJ, kC, kLow>(products, grad, a, window, plane);
     BLUROPS_UNROLL
