@@ -12,6 +12,7 @@
 #include "common/peak.h"
 #include "rl_step/rl_step.h"
 #if defined(BLUROPS_CUDA)
+#include "basis_blur/cuda/cuda.h"
 #include "common/cuda_device.h"
 #endif
 
@@ -67,14 +68,14 @@ void define(py::module_& module, const char* name, Result (*launcher)(Args...)) 
 }
 
 // A launcher that takes a Problem, which comes as its numbers.
-template <typename... Args>
+template <typename Result, typename... Args>
 void define(py::module_& module, const char* name,
-            void (*launcher)(const blurops::Problem&, Args...)) {
+            Result (*launcher)(const blurops::Problem&, Args...)) {
   module.def(name, [launcher](int dtype, int boundary, const Sizes& sizes,
                               typename FromPython<Args>::type... args) {
     const blurops::Problem problem = problem_of(dtype, boundary, sizes);
     py::gil_scoped_release release;
-    launcher(problem, FromPython<Args>::convert(args)...);
+    return launcher(problem, FromPython<Args>::convert(args)...);
   });
 }
 
@@ -147,6 +148,20 @@ void define_rl_step(py::module_& module) {
   define(module, "rl_grad_ratios_cpu", blurops::rl_grad_ratios_cpu);
 }
 
+#if defined(BLUROPS_CUDA)
+void define_cuda(py::module_& module) {
+  define(module, "widest_kernel_cuda", blurops::widest_kernel_cuda);
+  define(module, "basis_blur_cuda_bytes", blurops::basis_blur_cuda_bytes);
+  define(module, "basis_blur_cuda", blurops::basis_blur_cuda);
+  define(module, "basis_blur_adjoint_cuda_bytes", blurops::basis_blur_adjoint_cuda_bytes);
+  define(module, "basis_blur_adjoint_cuda", blurops::basis_blur_adjoint_cuda);
+  define(module, "basis_blur_grad_kernels_cuda_bytes", blurops::basis_blur_grad_kernels_cuda_bytes);
+  define(module, "basis_blur_grad_kernels_cuda", blurops::basis_blur_grad_kernels_cuda);
+  define(module, "basis_blur_grad_mixing_cuda_bytes", blurops::basis_blur_grad_mixing_cuda_bytes);
+  define(module, "basis_blur_grad_mixing_cuda", blurops::basis_blur_grad_mixing_cuda);
+}
+#endif
+
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
@@ -156,6 +171,9 @@ PYBIND11_MODULE(_C, module) {
   define(module, "basis_blur_grad_mixing_cpu", blurops::basis_blur_grad_mixing_cpu);
   define(module, "basis_blur_backward_cpu", blurops::basis_blur_backward_cpu);
   define_rl_step(module);
+#if defined(BLUROPS_CUDA)
+  define_cuda(module);
+#endif
 
   module.def("tile_lengths", &blurops::tile_lengths);
 
