@@ -53,7 +53,7 @@ wheel: $(STAMPS)/tools ## build a wheel into dist/
 sdist: $(STAMPS)/tools ## build a source archive into dist/
 	$(BIN)/python -c 'from setuptools.build_meta import build_sdist; print(build_sdist("dist"))'
 
-bench: $(STAMPS)/bench ## time blurops beside the baselines, write benchmarks/results/ (about twenty minutes on two idle cores)
+bench: $(STAMPS)/bench ## time blurops beside the baselines, write benchmarks/results/ (about forty minutes on two idle cores)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 bench-report: $(STAMPS)/bench ## make the tables and plots from the rows of make bench, and judge them

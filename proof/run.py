@@ -110,6 +110,10 @@ def main(argv: list[str] | None = None) -> int:
     killed = sum(verdict.killed for verdict in verdicts)
     seconds = time.perf_counter() - start
     print(f"\n{killed} of {len(mutants)} mutants killed in {seconds:.0f} s")
+    # Again and last, because the end of a long log is what people see.
+    for verdict in verdicts:
+        if not verdict.killed:
+            print(f"{verdict.outcome}: {verdict.mutant} ({verdict.detail})")
     return 0 if killed == len(mutants) else 1
 
 
