@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Every kernel on small inputs, for tools that watch a program.
 
-`python -m benchmarks.gpu.small_calls`. Results are compared with the reference too; the program ends with 1 when one is wrong.
+`python -m benchmarks.gpu.small_calls`. Results are compared with the reference too; the program
+ends with 1 when one is wrong.
 """
 
 import sys
