@@ -315,7 +315,7 @@ MUTANTS = (
         _REFERENCE,
         "t.view_as(t) if further",
         "t if further",
-        SLOPES,
+        GRAPH,
     ),
     Mutant(
         "native step: a solve's memory is not used again",
