@@ -11,7 +11,9 @@ import blurops
 from blurops import _native
 from blurops._native import BOUNDARY_CODES
 from blurops.ops.basis_blur import cuda, native
+from blurops.ops.basis_blur import triton as family_triton
 from blurops.ops.rl_step import native as rl_native
+from blurops.ops.rl_step import triton as rl_triton
 from blurops.testing import Shape, accuracy, family_tensors, relative_error
 from tests.emulation.library import Emulator, build, call_of, compiler
 from tests.test_cuda_kernels import TAPS, members
@@ -80,6 +82,18 @@ def test_each_reason_is_one_sentence(a_device):
     assert "CPU only, and the input is on cuda" in rl_native.supports(
         (image, image, kernels, mixing), OPTIONS
     )
+
+
+def test_the_step_blurs_by_these_kernels_where_they_serve(a_device):
+    image, kernels, mixing = on_cuda()
+    assert rl_triton.blurs(image, kernels, mixing, OPTIONS) is native
+    for tensors, options in (
+        ((image, kernels, mixing), {**OPTIONS, "backend": "triton"}),
+        (on_cuda(torch.float64), OPTIONS),
+        (on_cuda(width=79), OPTIONS),
+        (tuple(torch.empty(t.shape) for t in (image, kernels, mixing)), OPTIONS),
+    ):
+        assert rl_triton.blurs(*tensors, options) is family_triton
 
 
 @pytest.mark.skipif(compiler() is None, reason="the emulation needs g++ or clang++")
