@@ -176,8 +176,8 @@ MUTANTS = (
     Mutant(
         "triton: clean data are those of the bright set",
         _SETS,
-        "(share <= formula.LOST_SHARE)",
-        "(share > formula.LOST_SHARE)",
+        "(blur(lost) <= formula.LOST_SHARE)",
+        "(blur(lost) > formula.LOST_SHARE)",
         STEP,
     ),
     Mutant(
