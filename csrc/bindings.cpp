@@ -10,6 +10,7 @@
 #include "basis_blur/basis_blur.h"
 #include "common/isa.h"
 #include "common/peak.h"
+#include "motion_blur/motion_blur.h"
 #include "nu_conv/nu_conv.h"
 #include "rl_step/rl_step.h"
 #if defined(BLUROPS_CUDA)
@@ -178,6 +179,32 @@ void define_nu_conv(py::module_& module) {
   define(module, "nu_conv_grad_weight_cpu", blurops::nu_conv_grad_weight_cpu);
 }
 
+void define_motion_blur(py::module_& module) {
+  using blurops::MotionBlur;
+  py::class_<MotionBlur> problem(module, "MotionBlur");
+  problem.def(py::init([] { return MotionBlur{}; }));
+#define BLUROPS_FIELD(name) field(problem, #name, &MotionBlur::name)
+  BLUROPS_FIELD(dtype);
+  BLUROPS_FIELD(boundary);
+  BLUROPS_FIELD(count);
+  BLUROPS_FIELD(channels);
+  BLUROPS_FIELD(height);
+  BLUROPS_FIELD(width);
+  BLUROPS_FIELD(out_height);
+  BLUROPS_FIELD(out_width);
+  BLUROPS_FIELD(margin_y);
+  BLUROPS_FIELD(margin_x);
+  BLUROPS_FIELD(reach);
+  BLUROPS_FIELD(segment);
+  BLUROPS_FIELD(length_batched);
+  BLUROPS_FIELD(angle_batched);
+#undef BLUROPS_FIELD
+  define(module, "motion_blur_cpu", blurops::motion_blur_cpu);
+  define(module, "motion_blur_adjoint_cpu", blurops::motion_blur_adjoint_cpu);
+  define(module, "motion_blur_grad_length_cpu", blurops::motion_blur_grad_length_cpu);
+  define(module, "motion_blur_grad_angle_cpu", blurops::motion_blur_grad_angle_cpu);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
@@ -188,6 +215,7 @@ PYBIND11_MODULE(_C, module) {
   define(module, "basis_blur_backward_cpu", blurops::basis_blur_backward_cpu);
   define_rl_step(module);
   define_nu_conv(module);
+  define_motion_blur(module);
 
   module.def("tile_lengths", &blurops::tile_lengths);
 

@@ -211,13 +211,15 @@ inline __attribute__((always_inline)) void weigh(const NuConvPlan& plan, const R
                                                  const A* values, A* totals) {
   Picked<A> picked;
   for (int64_t j = 0; j < plan.problem.picked; j += kPickedGroup) {
-    with_number<kPickedGroup>(plan.problem.picked - j, [&](auto number) __attribute__((always_inline)) {
-      constexpr int kPicked = decltype(number)::value;
-      typename Simd<A>::Vec sums[kPicked] = {};
-      pick<false>(plan, row, j, kPicked, x, c, &picked);
-      correlate<kPicked, kCount>(plan, picked, image + x, values, sums);
-      for (int i = 0; i < kPicked; ++i) totals[j + i] += sum_lanes<A>(sums[i], plan.row.live());
-    });
+    with_number<kPickedGroup>(plan.problem.picked - j,
+                              [&](auto number) __attribute__((always_inline)) {
+                                constexpr int kPicked = decltype(number)::value;
+                                typename Simd<A>::Vec sums[kPicked] = {};
+                                pick<false>(plan, row, j, kPicked, x, c, &picked);
+                                correlate<kPicked, kCount>(plan, picked, image + x, values, sums);
+                                for (int i = 0; i < kPicked; ++i)
+                                  totals[j + i] += sum_lanes<A>(sums[i], plan.row.live());
+                              });
   }
 }
 
@@ -240,12 +242,13 @@ void grad_weight_unit(const NuConvPlan& plan, int64_t unit, void* scratch) {
           static_cast<const T*>(plan.first) + n * p.out_channels() * plane + y * p.out_width + x;
       for (int64_t c = 0; c < p.channels; c += p.own ? 1 : kChannelGroup) {
         const A* image = window_of<T, A>(plan, n, c, y);
-        with_number<kChannelGroup>(p.own ? 1 : p.channels - c, [&](auto number) __attribute__((always_inline)) {
-          constexpr int kCount = decltype(number)::value;
-          A values[kCount];
-          for (int i = 0; i < kCount; ++i) values[i] = load(grad[p.own ? 0 : (c + i) * plane]);
-          weigh<kCount>(plan, row, x, p.own ? c : 0, image, values, totals);
-        });
+        with_number<kChannelGroup>(
+            p.own ? 1 : p.channels - c, [&](auto number) __attribute__((always_inline)) {
+              constexpr int kCount = decltype(number)::value;
+              A values[kCount];
+              for (int i = 0; i < kCount; ++i) values[i] = load(grad[p.own ? 0 : (c + i) * plane]);
+              weigh<kCount>(plan, row, x, p.own ? c : 0, image, values, totals);
+            });
       }
     }
     for (int64_t j = 0; j < p.picked; ++j) store(totals[j], out + j * plane + x);
