@@ -21,7 +21,14 @@ from blurops import func
 from blurops._native import backends
 from blurops.fields import BlurField, load_field, observe, save_field
 from blurops.fields.linear_motion import linear_motion_kernel
-from blurops.operators import BasisBlur, Operator, UniformBlur, check_adjoint
+from blurops.operators import (
+    BasisBlur,
+    MotionBlur,
+    NUConv,
+    Operator,
+    UniformBlur,
+    check_adjoint,
+)
 from blurops.ops.basis_blur.op import (
     basis_blur,
     basis_blur_adjoint,
@@ -51,6 +58,8 @@ __version__ = "0.1.0"
 __all__ = [
     "BasisBlur",
     "BlurField",
+    "MotionBlur",
+    "NUConv",
     "Operator",
     "Restoration",
     "Saturation",
