@@ -21,7 +21,14 @@ from blurops import func
 from blurops._native import backends
 from blurops.fields import BlurField, load_field, observe, save_field
 from blurops.fields.linear_motion import linear_motion_kernel
-from blurops.operators import BasisBlur, Operator, UniformBlur, check_adjoint
+from blurops.operators import (
+    BasisBlur,
+    MotionBlur,
+    NUConv,
+    Operator,
+    UniformBlur,
+    check_adjoint,
+)
 from blurops.ops.basis_blur.op import (
     basis_blur,
     basis_blur_adjoint,
@@ -30,6 +37,18 @@ from blurops.ops.basis_blur.op import (
     flip,
 )
 from blurops.ops.basis_blur.prune import prune
+from blurops.ops.motion_blur.op import (
+    motion_blur,
+    motion_blur_adjoint,
+    motion_blur_grad_angle,
+    motion_blur_grad_length,
+)
+from blurops.ops.nu_conv.op import (
+    nu_conv,
+    nu_conv_adjoint,
+    nu_conv_grad_bank,
+    nu_conv_grad_weight,
+)
 from blurops.ops.rl_step import Saturation, rl_step
 from blurops.ops.saturate import saturate, saturate_derivative
 from blurops.solvers import Restoration, richardson_lucy
@@ -39,6 +58,8 @@ __version__ = "0.1.0"
 __all__ = [
     "BasisBlur",
     "BlurField",
+    "MotionBlur",
+    "NUConv",
     "Operator",
     "Restoration",
     "Saturation",
@@ -53,6 +74,14 @@ __all__ = [
     "func",
     "linear_motion_kernel",
     "load_field",
+    "motion_blur",
+    "motion_blur_adjoint",
+    "motion_blur_grad_angle",
+    "motion_blur_grad_length",
+    "nu_conv",
+    "nu_conv_adjoint",
+    "nu_conv_grad_bank",
+    "nu_conv_grad_weight",
     "observe",
     "prune",
     "richardson_lucy",
