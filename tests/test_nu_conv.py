@@ -119,6 +119,20 @@ def test_a_filter_nobody_picks_has_no_gradient(path):
     assert by_bank[0].any()
 
 
+@each_path
+@pytest.mark.parametrize("width", [3, 19, 33])
+def test_a_nan_stays_where_the_filters_reach(path, width):
+    """No further, however the taps are cut into vectors."""
+    t = Conv(1, 1, 3, 90, 2, 2, (1, width)).tensors("zeros", torch.float32, 13)
+    t["image"][0, 0, 1, 45] = torch.nan
+    field, keywords = (t["bank"], t["index"], t["weight"]), {"boundary": "zeros"}
+    for op in (blurops.nu_conv, blurops.nu_conv_adjoint):
+        result = op(t["image"], *field, backend=require(path), **keywords)
+        expected = torch.zeros(3, 90, dtype=torch.bool)
+        expected[1, 45 - width // 2 : 46 + width // 2] = True
+        assert torch.equal(result[0, 0].isnan(), expected)
+
+
 IMAGE, BANK = torch.zeros(2, 3, 8, 9), torch.zeros(4, 3, 5)
 INDEX, WEIGHT = torch.zeros(1, 2, 8, 9, dtype=torch.int32), torch.zeros(1, 2, 8, 9)
 BAD = [
