@@ -21,6 +21,8 @@ from blurops import func
 from blurops._native import backends
 from blurops.fields import BlurField, load_field, observe, save_field
 from blurops.fields.linear_motion import linear_motion_kernel
+from blurops.fields.motion_bank import interpolate_motion, linear_motion_bank
+from blurops.fields.motion_files import load_motion_field, save_motion_field
 from blurops.operators import BasisBlur, Operator, UniformBlur, check_adjoint
 from blurops.ops.basis_blur.op import (
     basis_blur,
@@ -51,8 +53,11 @@ __all__ = [
     "check_adjoint",
     "flip",
     "func",
+    "interpolate_motion",
+    "linear_motion_bank",
     "linear_motion_kernel",
     "load_field",
+    "load_motion_field",
     "observe",
     "prune",
     "richardson_lucy",
@@ -60,4 +65,5 @@ __all__ = [
     "saturate",
     "saturate_derivative",
     "save_field",
+    "save_motion_field",
 ]
