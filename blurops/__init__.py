@@ -34,7 +34,12 @@ from blurops.ops.basis_blur.op import (
 from blurops.ops.basis_blur.prune import prune
 from blurops.ops.rl_step import Saturation, rl_step
 from blurops.ops.saturate import saturate, saturate_derivative
-from blurops.solvers import Restoration, richardson_lucy
+from blurops.solvers import (
+    Restoration,
+    difference_filters,
+    inverse_filters,
+    richardson_lucy,
+)
 
 __version__ = "0.1.0"
 
@@ -51,9 +56,11 @@ __all__ = [
     "basis_blur_grad_kernels",
     "basis_blur_grad_mixing",
     "check_adjoint",
+    "difference_filters",
     "flip",
     "func",
     "interpolate_motion",
+    "inverse_filters",
     "linear_motion_bank",
     "linear_motion_kernel",
     "load_field",
