@@ -3,6 +3,9 @@
 
 from blurops.ops.rl_step import Saturation
 from blurops.solvers.inverse_filters import difference_filters, inverse_filters
+from blurops.solvers.inverse_blur import inverse_blur
+from blurops.solvers.irc import irc, spectral_radius
+from blurops.solvers.problem import Deconvolution
 from blurops.solvers.richardson_lucy import Restoration, richardson_lucy
 
 __all__ = [
