@@ -32,6 +32,18 @@ from blurops.ops.basis_blur.op import (
     flip,
 )
 from blurops.ops.basis_blur.prune import prune
+from blurops.ops.motion_blur.op import (
+    motion_blur,
+    motion_blur_adjoint,
+    motion_blur_grad_angle,
+    motion_blur_grad_length,
+)
+from blurops.ops.nu_conv.op import (
+    nu_conv,
+    nu_conv_adjoint,
+    nu_conv_grad_bank,
+    nu_conv_grad_weight,
+)
 from blurops.ops.rl_step import Saturation, rl_step
 from blurops.ops.saturate import saturate, saturate_derivative
 from blurops.solvers import (
@@ -65,6 +77,14 @@ __all__ = [
     "linear_motion_kernel",
     "load_field",
     "load_motion_field",
+    "motion_blur",
+    "motion_blur_adjoint",
+    "motion_blur_grad_angle",
+    "motion_blur_grad_length",
+    "nu_conv",
+    "nu_conv_adjoint",
+    "nu_conv_grad_bank",
+    "nu_conv_grad_weight",
     "observe",
     "prune",
     "richardson_lucy",

@@ -7,6 +7,7 @@ and mixed devices.
 """
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -17,6 +18,14 @@ METHODS = ("auto", "direct", "fft")
 PRECISIONS = ("default", "high")
 BACKENDS = ("native", "triton", "reference")
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+# Whether the ops look at values on every device; see blurops.testing.checked().
+VALUES = SimpleNamespace(seen_everywhere=False)
+
+
+def sees_values(value: Tensor) -> bool:
+    """Whether an op may look at the values of a tensor: on a GPU that would wait for it."""
+    return value.device.type == "cpu" or (VALUES.seen_everywhere and value.device.type != "meta")
 
 
 def message(function: str, argument: str, requirement: str, got: object) -> str:
@@ -91,20 +100,44 @@ def batch(function: str, argument: str, value: Tensor, count: int) -> None:
         )
 
 
+def image(function: str, argument: str, value: Any) -> None:
+    """Raise unless ``value`` is an (N, C, H, W) image with at least one pixel."""
+    tensor(function, argument, value, "(N, C, H, W)")
+    if value.shape[-2] < 1 or value.shape[-1] < 1:
+        raise ValueError(message(function, argument, "have at least one pixel", tuple(value.shape)))
+
+
+def gradient(function: str, grad: Any, sharp: Tensor, size: Sequence[int]) -> None:
+    """Raise unless ``grad`` is a gradient of the (H, W) = ``size`` image blurred from ``sharp``."""
+    image(function, "grad", grad)
+    same_kind(function, "image", sharp, "grad", grad)
+    wanted = (sharp.shape[0], sharp.shape[1], *size)
+    if tuple(grad.shape) != wanted:
+        raise ValueError(
+            message(function, "grad", f"have the blurred image's shape {wanted}", tuple(grad.shape))
+        )
+
+
 def kernel_size(function: str, argument: str, size: Sequence[int], got: object) -> None:
     """Raise unless ``size`` is an odd, positive (Kh, Kw)."""
     if len(size) != 2 or any(side < 1 or side % 2 == 0 for side in size):
         raise ValueError(message(function, argument, "have odd sides Kh and Kw", got))
 
 
-def fits(function: str, size: Sequence[int], image_size: Sequence[int], boundary: str) -> None:
+def fits(
+    function: str,
+    size: Sequence[int],
+    image_size: Sequence[int],
+    boundary: str,
+    argument: str = "kernels",
+) -> None:
     """Raise when a (Kh, Kw) kernel is too large for an (H, W) image under ``boundary``."""
     kernel_text, image_text = "x".join(map(str, size)), "x".join(map(str, image_size))
     if boundary == "reflect" and any(k // 2 >= n for k, n in zip(size, image_size, strict=True)):
         raise ValueError(
             message(
                 function,
-                "kernels",
+                argument,
                 f"have Kh//2 < H and Kw//2 < W for boundary 'reflect' on a {image_text} image",
                 kernel_text,
             )
@@ -113,7 +146,7 @@ def fits(function: str, size: Sequence[int], image_size: Sequence[int], boundary
         raise ValueError(
             message(
                 function,
-                "kernels",
+                argument,
                 f"be no larger than the {image_text} image for boundary 'valid'",
                 kernel_text,
             )

@@ -60,6 +60,13 @@ def _refuse_tangent(function: str, tensor: Tensor) -> None:
     if torch.compiler.is_compiling():
         return
     if forward_ad.unpack_dual(tensor).tangent is not None:
+        from blurops import func
+
+        if not hasattr(func, function):
+            raise NotImplementedError(
+                f"{function}: a tensor must carry no forward tangent, got one: there is no "
+                "forward-mode rule"
+            )
         raise NotImplementedError(
             f"{function}: a tensor with a forward tangent must go to blurops.func.{function}, "
             f"got one in blurops.{function}"

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blurops import _native
+from blurops import _check, _native
 
 # Keeps the registrations alive for as long as the process imports blurops.
 LIBRARY = torch.library.Library("blurops", "DEF")
@@ -35,6 +35,7 @@ class Declaration:
     names_backend: bool = False
     positional_defaults: tuple[Any, ...] = ()
     option_defaults: Mapping[str, Any] = field(default_factory=dict)
+    values: Callable[..., None] | None = None
 
     def complete(self, args: tuple, options: dict) -> tuple[tuple, dict]:
         """The dispatcher leaves out arguments that equal their default; put them back."""
@@ -59,6 +60,7 @@ def declare(
     backward: Callable[..., tuple] | None = None,
     autocast: torch.dtype | None = None,
     names_backend: bool = False,
+    values: Callable[..., None] | None = None,
 ) -> Callable[..., Tensor]:
     """Register one op and return it.
 
@@ -76,6 +78,8 @@ def declare(
             widest.
         names_backend: the functions of the backends take the ``backend`` that was asked for,
             because they call other ops.
+        values: called as ``shape`` is, once that has passed; checks values where
+            :func:`blurops._check.sees_values` lets it.
     """
     name = schema[: schema.index("(")]
     LIBRARY.define(schema)
@@ -90,6 +94,7 @@ def declare(
         names_backend=names_backend,
         positional_defaults=tuple(a.default_value for a in positional),
         option_defaults={a.name: a.default_value for a in keyword},
+        values=values,
     )
 
     def run(*args: Any, **options: Any) -> Tensor:
@@ -110,6 +115,8 @@ def declare(
 
 def _run(declared: Declaration, args: tuple, options: dict) -> Tensor:
     declared.shape(*args, **options)
+    if declared.values is not None and _check.sees_values(args[0]):
+        declared.values(*args, **options)
     find = _first_able if options.get("backend") is None else _asked_for
     module = find(declared, args, options)
     if not declared.names_backend:

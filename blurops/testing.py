@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the tests of every op share, for users who add ops or backends of their own."""
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from blurops import _check
 from blurops.ops.basis_blur.shapes import blurred_size
 
 # The float32 tolerance holds up to this many terms of a sum; beyond, rounding grows as its root.
@@ -91,6 +93,21 @@ def dot_gap(
     right = torch.sum(x.double() * adjoint(y).double())
     scale = torch.sum(magnitude(x.abs()).double() * y.abs().double())
     return float((left - right).abs() / scale)
+
+
+@contextlib.contextmanager
+def checked() -> Iterator[None]:
+    """Check values (index range, length) on GPUs too, where the ops clamp them without looking.
+
+    Example:
+        >>> with checked():
+        ...     pass  # a call with an index outside the bank raises here on every device
+    """
+    before, _check.VALUES.seen_everywhere = _check.VALUES.seen_everywhere, True
+    try:
+        yield
+    finally:
+        _check.VALUES.seen_everywhere = before
 
 
 class Shape(NamedTuple):

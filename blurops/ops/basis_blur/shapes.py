@@ -7,7 +7,7 @@ from torch import Tensor
 
 from blurops import _check
 
-_IMAGE, _KERNELS, _MIXING = "(N, C, H, W)", "(N or 1, B, Kh, Kw)", "(N or 1, B, H, W)"
+_KERNELS, _MIXING = "(N or 1, B, Kh, Kw)", "(N or 1, B, H, W)"
 
 
 def _size(tensor: Tensor) -> tuple[int, int]:
@@ -26,14 +26,6 @@ def sharp_size(size: Sequence[int], kernel_size: Sequence[int], boundary: str) -
     if boundary != "valid":
         return size[0], size[1]
     return size[0] + kernel_size[0] - 1, size[1] + kernel_size[1] - 1
-
-
-def _check_image(op: str, argument: str, image: Tensor) -> None:
-    _check.tensor(op, argument, image, _IMAGE)
-    if image.shape[-2] < 1 or image.shape[-1] < 1:
-        raise ValueError(
-            _check.message(op, argument, "have at least one pixel", tuple(image.shape))
-        )
 
 
 def _check_kernels(op: str, kernels: Tensor, image: Tensor, first: str) -> None:
@@ -64,23 +56,11 @@ def _check_mixing(
         raise ValueError(_check.message(op, "mixing", f"hold {wanted}", tuple(mixing.shape)))
 
 
-def _check_gradient(op: str, grad: Tensor, image: Tensor, size: Sequence[int]) -> None:
-    _check_image(op, "grad", grad)
-    _check.same_kind(op, "image", image, "grad", grad)
-    wanted = (image.shape[0], image.shape[1], *size)
-    if tuple(grad.shape) != wanted:
-        raise ValueError(
-            _check.message(
-                op, "grad", f"have the blurred image's shape {wanted}", tuple(grad.shape)
-            )
-        )
-
-
 def blur_shape(image: Tensor, kernels: Tensor, mixing: Tensor, **options: str) -> tuple:
     """Of ``basis_blur``."""
     op = "basis_blur"
     _check.options(op, **options)
-    _check_image(op, "image", image)
+    _check.image(op, "image", image)
     _check_kernels(op, kernels, image, "image")
     _check.fits(op, _size(kernels), _size(image), options["boundary"])
     size = blurred_size(_size(image), _size(kernels), options["boundary"])
@@ -92,7 +72,7 @@ def adjoint_shape(image: Tensor, kernels: Tensor, mixing: Tensor, **options: str
     """Of ``basis_blur_adjoint``."""
     op = "basis_blur_adjoint"
     _check.options(op, **options)
-    _check_image(op, "image", image)
+    _check.image(op, "image", image)
     _check_kernels(op, kernels, image, "image")
     size = sharp_size(_size(image), _size(kernels), options["boundary"])
     _check.fits(op, _size(kernels), size, options["boundary"])
@@ -111,11 +91,11 @@ def grad_kernels_shape(
     """Of ``basis_blur_grad_kernels``."""
     op = "basis_blur_grad_kernels"
     _check.options(op, **options)
-    _check_image(op, "image", image)
+    _check.image(op, "image", image)
     _check.kernel_size(op, "kernel_size", kernel_size, tuple(kernel_size))
     _check.fits(op, kernel_size, _size(image), options["boundary"])
     size = blurred_size(_size(image), kernel_size, options["boundary"])
-    _check_gradient(op, grad, image, size)
+    _check.gradient(op, grad, image, size)
     _check_mixing(op, mixing, grad, "grad", size, None)
     return (1 if shared else image.shape[0], mixing.shape[1], *kernel_size)
 
@@ -126,9 +106,9 @@ def grad_mixing_shape(
     """Of ``basis_blur_grad_mixing``."""
     op = "basis_blur_grad_mixing"
     _check.options(op, **options)
-    _check_image(op, "image", image)
+    _check.image(op, "image", image)
     _check_kernels(op, kernels, image, "image")
     _check.fits(op, _size(kernels), _size(image), options["boundary"])
     size = blurred_size(_size(image), _size(kernels), options["boundary"])
-    _check_gradient(op, grad, image, size)
+    _check.gradient(op, grad, image, size)
     return (1 if shared else image.shape[0], kernels.shape[1], *size)
