@@ -23,7 +23,12 @@ from blurops.fields import BlurField, load_field, observe, save_field
 from blurops.fields.linear_motion import linear_motion_kernel
 from blurops.fields.motion_bank import interpolate_motion, linear_motion_bank
 from blurops.fields.motion_files import load_motion_field, save_motion_field
-from blurops.operators import BasisBlur, Operator, UniformBlur, check_adjoint
+from blurops.operators import (
+    BasisBlur,
+    Operator,
+    UniformBlur,
+    check_adjoint,
+)
 from blurops.ops.basis_blur.op import (
     basis_blur,
     basis_blur_adjoint,
@@ -47,10 +52,19 @@ from blurops.ops.nu_conv.op import (
 from blurops.ops.rl_step import Saturation, rl_step
 from blurops.ops.saturate import saturate, saturate_derivative
 from blurops.solvers import (
+    Deconvolution,
     Restoration,
+    admm_irc,
+    cg_deblur,
     difference_filters,
+    fft_deblur,
+    fft_deblur_patches,
+    inverse_blur,
     inverse_filters,
+    irc,
+    irc_patches,
     richardson_lucy,
+    spectral_radius,
 )
 
 __version__ = "0.1.0"
@@ -58,21 +72,29 @@ __version__ = "0.1.0"
 __all__ = [
     "BasisBlur",
     "BlurField",
+    "Deconvolution",
     "Operator",
     "Restoration",
     "Saturation",
     "UniformBlur",
+    "admm_irc",
     "backends",
     "basis_blur",
     "basis_blur_adjoint",
     "basis_blur_grad_kernels",
     "basis_blur_grad_mixing",
+    "cg_deblur",
     "check_adjoint",
     "difference_filters",
+    "fft_deblur",
+    "fft_deblur_patches",
     "flip",
     "func",
     "interpolate_motion",
+    "inverse_blur",
     "inverse_filters",
+    "irc",
+    "irc_patches",
     "linear_motion_bank",
     "linear_motion_kernel",
     "load_field",
@@ -93,4 +115,5 @@ __all__ = [
     "saturate_derivative",
     "save_field",
     "save_motion_field",
+    "spectral_radius",
 ]

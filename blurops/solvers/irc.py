@@ -36,12 +36,13 @@ def irc(
     `x <- x + sum_i D_i (z_i - K_i x)`, with K_0 = H the blur, z_0 = y the observation, and D_i
     approximate inverses, `sum_i D_i K_i` near the identity (Eboli, Sun and Ponce, "Neural Embedding
     of an Iterative Deconvolution Algorithm for Motion Blur Estimation and Removal", algorithm 2.1).
-    Without analysis filters this is `x <- x + D (y - H x)` from x = D y: the error obeys
-    `e <- (I - D H) e`, so it converges where the :func:`spectral_radius` of I - D H is below 1.
+    Without analysis filters this is `x <- x + D (y - H x)`: the error obeys `e <- (I - D H) e`, so
+    it converges where the :func:`spectral_radius` of I - D H is below 1.
 
     Args:
         observed: (N, C, H, W) y, finite.
-        operator: H, any operator that keeps the size of images.
+        operator: H, any operator. With boundary "valid" the sharp image is larger than the
+            observation.
         inverse: D, or the D_i, one for the blur and one per analysis filter. Default: those of
             :func:`inverse_blur` without analysis filters, which must then be given.
         iterations: the most to make.
@@ -51,7 +52,9 @@ def irc(
         combine: `"filters"`: inverse filters are mixed at each pixel. `"outputs"`: restore once
             with each of the J filters that a `NUConv` inverse has at a pixel, and average the J
             results with its weights (the reading of the paper's figure 4).
-        initial: (N, C, H, W) first estimate. Default `sum_i D_i z_i`.
+        initial: (N, C, H, W) first estimate, of the sharp size. Default: the observation, as in the
+            authors' later code, its border replicated outwards where the sharp image is larger.
+            The paper's `sum_i D_i z_i` is right only where the D_i know what lies beyond the image.
         callback: called as `callback(iteration, image, residual)` after each iteration.
         progress: show a progress bar on stderr.
 
@@ -80,7 +83,6 @@ def irc(
     problem.check_numbers(name, callback, iterations=iterations)
     tol = arguments.real(name, "tol", tol, least=0)
     choice(name, "combine", combine, COMBINE)
-    problem.check_same_size(name, operator, observed)
     filters = problem.analysis_operators(name, () if analysis is None else analysis, operator)
     for target in targets:
         problem.check_problem(name, observed, operator, targets=target)
@@ -89,26 +91,16 @@ def irc(
         raise ValueError(message(name, "targets", wanted, len(targets)))
     inverses = _inverses(name, inverse, operator, len(filters))
     forward, wanted_images = (operator, *filters), (observed, *targets)
+    start = problem.sharp_start(name, observed, operator, initial)
+    problem.check_inverse(name, inverses[0], observed, start)
     if combine == "filters":
-        return _run(
-            forward, wanted_images, inverses, iterations, tol, initial, callback, progress
-        )
-    parts = []
-    for _, some in neighbours(name, inverses):
-        problem.check_same_size(name, some[0], observed, "inverse")
-        parts.append(_run(forward, wanted_images, some, iterations, tol, initial, None, progress))
-    return combined([weight for weight, _ in neighbours(name, inverses)], parts)
-
-
-def compensate(
-    image: Tensor,
-    forward: Sequence[Operator],
-    targets: Sequence[Tensor],
-    inverses: Sequence[Operator],
-) -> tuple[Tensor, list[Tensor]]:
-    """One step of algorithm 2.1: the new image, and the residuals of the old one."""
-    residuals = [z - k.forward(image) for k, z in zip(forward, targets, strict=True)]
-    return correct(image, residuals, inverses), residuals
+        return _run(forward, wanted_images, inverses, iterations, tol, start, callback, progress)
+    split = neighbours(name, inverses)
+    parts = [
+        _run(forward, wanted_images, some, iterations, tol, start, None, progress)
+        for _, some in split
+    ]
+    return combined([weight for weight, _ in split], parts)
 
 
 def correct(image: Tensor, residuals: Sequence[Tensor], inverses: Sequence[Operator]) -> Tensor:
@@ -131,13 +123,11 @@ def _run(
     inverses: Sequence[Operator],
     iterations: int,
     tol: float,
-    initial: Tensor | None,
+    start: Tensor,
     callback: Callback | None,
     progress: bool,
 ) -> Deconvolution:
-    image = initial
-    if image is None:
-        image = correct(torch.zeros_like(targets[0]), targets, inverses)
+    image = start
     scale = problem.norm(*targets) or 1.0
 
     def residuals_of(image: Tensor) -> list[Tensor]:
@@ -145,7 +135,7 @@ def _run(
 
     residuals = residuals_of(image)
     size = problem.norm(*residuals) / scale
-    track = problem.Track("IRC", image, size, iterations, callback, progress)
+    track = problem.Track("IRC", image, size, iterations, True, callback, progress)
     while len(track.changes) < iterations:
         if size <= tol:
             track.status = "converged"
@@ -198,8 +188,8 @@ def spectral_radius(
     Args:
         operator: H.
         inverse: D, or the D_i, as :func:`irc` takes them.
-        shape: (N, C, H, W) of the images; use the size that is to be restored, because borders
-            matter. One sample and one channel are enough.
+        shape: (N, C, H, W) of the sharp images; use the size that is to be restored, because
+            borders matter. One sample and one channel are enough.
         analysis: the filters K_i, i > 0.
         iterations: at least 2.
         seed: of the first image.
@@ -226,7 +216,6 @@ def spectral_radius(
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(tuple(shape), generator=generator, dtype=torch.float64)
     image = image.to(device=operator.device, dtype=operator.dtype)
-    problem.check_same_size(name, operator, image)
     growth = []
     with torch.no_grad():
         for _ in range(iterations):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
@@ -28,8 +29,9 @@ class Deconvolution(NamedTuple):
             filters in :func:`irc`, over all residuals and targets).
         changes: `|x' - x| / |x'|` of each iteration.
         status: `"converged"`, when the tolerance was reached; `"iterations"`, when the iterations
-            were used up first; `"diverged"`, when the residual grew beyond twice its smallest value
-            or was no longer finite: then `image` is the estimate whose residual was smallest.
+            were used up first; `"diverged"`, when the residual was no longer finite, or grew beyond
+            twice its smallest value in :func:`irc`, beyond that of a black image in the others:
+            then `image` is the estimate whose residual was smallest.
     """
 
     image: Tensor
@@ -47,6 +49,8 @@ class Track:
         start: the first estimate, and its residual.
         residual: see `start`.
         limit: the most iterations.
+        monotone: whether the residual should fall: growth to twice its smallest value is then
+            divergence. Else only a residual beyond that of a black image (1) and of the start is.
         callback: called as `callback(iteration, image, residual)`, or None.
         progress: whether to show a bar.
     """
@@ -57,22 +61,26 @@ class Track:
         start: Tensor,
         residual: float,
         limit: int,
+        monotone: bool,
         callback: Callback | None,
         progress: bool,
     ) -> None:
         self.residuals, self.changes = [residual], []
         self.status = "iterations"
         self._image = self._best = start
+        self._monotone = monotone
         self._callback = callback
         self._bar = tqdm(total=limit, disable=not progress, desc=name)
 
-    def diverged(self) -> bool:
-        """Whether the last residual says so; if it does, the run is over."""
-        least, last = min(self.residuals), self.residuals[-1]
-        if math.isfinite(last) and last <= 2 * max(least, _tiny(self._image)):
-            return False
-        self.status = "diverged"
-        return True
+    def _diverged(self) -> bool:
+        """Whether the last residual says so."""
+        if self._monotone:
+            # A residual that is rounding may grow twofold by chance.
+            tiny = 1e3 * torch.finfo(self._image.dtype).eps
+            most = 2 * max(min(self.residuals), tiny)
+        else:
+            most = max(1.0, self.residuals[0])
+        return not self.residuals[-1] <= most
 
     def add(self, image: Tensor, residual: float) -> bool:
         """Record an iteration; True when it diverged."""
@@ -80,7 +88,8 @@ class Track:
         self.residuals.append(residual)
         self._image = image
         self._bar.update()
-        if self.diverged():
+        if self._diverged():
+            self.status = "diverged"
             return True
         if residual <= min(self.residuals):
             self._best = image
@@ -101,11 +110,6 @@ def norm(*images: Tensor) -> float:
     """Euclidean norm of all values together, in float64."""
     squares = [float(torch.linalg.vector_norm(each.detach().double()) ** 2) for each in images]
     return math.sqrt(sum(squares))
-
-
-def _tiny(image: Tensor) -> float:
-    """A relative residual that is rounding: it may grow twofold and more by chance."""
-    return 1e3 * torch.finfo(image.dtype).eps
 
 
 def check_problem(name: str, observed: Any, operator: Any, **images: Any) -> None:
@@ -129,12 +133,25 @@ def check_problem(name: str, observed: Any, operator: Any, **images: Any) -> Non
         raise TypeError(message(name, "observed", "have dtype float32, float64", got))
 
 
-def check_same_size(name: str, operator: Operator, image: Tensor, argument: str = "operator") -> None:
-    """Raise unless the operator keeps the size of images."""
-    size = tuple(operator.forward(image).shape)
-    if size != tuple(image.shape):
-        wanted = f"keep the size of images, {tuple(image.shape)} (any boundary but 'valid')"
-        raise ValueError(message(name, argument, wanted, size))
+def sharp_start(name: str, observed: Tensor, operator: Operator, initial: Tensor | None) -> Tensor:
+    """The first estimate: `initial`, or the observation, replicated outwards to the sharp size."""
+    height, width = operator.adjoint(observed[:, :1]).shape[-2:]
+    if initial is None:
+        down, right = height - observed.shape[-2], width - observed.shape[-1]
+        pad = (right // 2, right - right // 2, down // 2, down - down // 2)
+        return F.pad(observed, pad, mode="replicate")
+    wanted = (*observed.shape[:2], height, width)
+    if tuple(initial.shape) != wanted:
+        raise ValueError(message(name, "initial", f"be {wanted}", tuple(initial.shape)))
+    return initial
+
+
+def check_inverse(name: str, inverse: Operator, observed: Tensor, sharp: Tensor) -> None:
+    """Raise unless an inverse takes observations to sharp images."""
+    size = tuple(inverse.forward(observed[:, :1]).shape[-2:])
+    if size != tuple(sharp.shape[-2:]):
+        wanted = f"give images of the sharp size {tuple(sharp.shape[-2:])}"
+        raise ValueError(message(name, "inverse", wanted, size))
 
 
 def check_numbers(name: str, callback: Any, **numbers: Any) -> None:
