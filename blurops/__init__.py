@@ -25,6 +25,8 @@ from blurops.fields.motion_bank import interpolate_motion, linear_motion_bank
 from blurops.fields.motion_files import load_motion_field, save_motion_field
 from blurops.operators import (
     BasisBlur,
+    MotionBlur,
+    NUConv,
     Operator,
     UniformBlur,
     check_adjoint,
@@ -73,6 +75,8 @@ __all__ = [
     "BasisBlur",
     "BlurField",
     "Deconvolution",
+    "MotionBlur",
+    "NUConv",
     "Operator",
     "Restoration",
     "Saturation",

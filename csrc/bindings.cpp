@@ -10,6 +10,8 @@
 #include "basis_blur/basis_blur.h"
 #include "common/isa.h"
 #include "common/peak.h"
+#include "motion_blur/motion_blur.h"
+#include "nu_conv/nu_conv.h"
 #include "rl_step/rl_step.h"
 #if defined(BLUROPS_CUDA)
 #include "common/cuda_device.h"
@@ -52,10 +54,11 @@ struct FromPython<T*> {
   using type = uintptr_t;
   static T* convert(type address) { return reinterpret_cast<T*>(address); }
 };
-template <>
-struct FromPython<const blurops::RlStep&> {
-  using type = const blurops::RlStep&;
-  static const blurops::RlStep& convert(type step) { return step; }
+// Structs that have a class in Python.
+template <typename T>
+struct FromPython<const T&> {
+  using type = const T&;
+  static const T& convert(type value) { return value; }
 };
 
 template <typename Result, typename... Args>
@@ -147,6 +150,61 @@ void define_rl_step(py::module_& module) {
   define(module, "rl_grad_ratios_cpu", blurops::rl_grad_ratios_cpu);
 }
 
+void define_nu_conv(py::module_& module) {
+  using blurops::NuConv;
+  py::class_<NuConv> problem(module, "NuConv");
+  problem.def(py::init([] { return NuConv{}; }));
+#define BLUROPS_FIELD(name) field(problem, #name, &NuConv::name)
+  BLUROPS_FIELD(dtype);
+  BLUROPS_FIELD(boundary);
+  BLUROPS_FIELD(count);
+  BLUROPS_FIELD(channels);
+  BLUROPS_FIELD(filters);
+  BLUROPS_FIELD(picked);
+  BLUROPS_FIELD(height);
+  BLUROPS_FIELD(width);
+  BLUROPS_FIELD(out_height);
+  BLUROPS_FIELD(out_width);
+  BLUROPS_FIELD(kernel_height);
+  BLUROPS_FIELD(kernel_width);
+  BLUROPS_FIELD(anchor_y);
+  BLUROPS_FIELD(anchor_x);
+  BLUROPS_FIELD(own);
+  BLUROPS_FIELD(index_batched);
+  BLUROPS_FIELD(weight_batched);
+#undef BLUROPS_FIELD
+  define(module, "nu_conv_cpu", blurops::nu_conv_cpu);
+  define(module, "nu_conv_adjoint_cpu", blurops::nu_conv_adjoint_cpu);
+  define(module, "nu_conv_grad_bank_cpu", blurops::nu_conv_grad_bank_cpu);
+  define(module, "nu_conv_grad_weight_cpu", blurops::nu_conv_grad_weight_cpu);
+}
+
+void define_motion_blur(py::module_& module) {
+  using blurops::MotionBlur;
+  py::class_<MotionBlur> problem(module, "MotionBlur");
+  problem.def(py::init([] { return MotionBlur{}; }));
+#define BLUROPS_FIELD(name) field(problem, #name, &MotionBlur::name)
+  BLUROPS_FIELD(dtype);
+  BLUROPS_FIELD(boundary);
+  BLUROPS_FIELD(count);
+  BLUROPS_FIELD(channels);
+  BLUROPS_FIELD(height);
+  BLUROPS_FIELD(width);
+  BLUROPS_FIELD(out_height);
+  BLUROPS_FIELD(out_width);
+  BLUROPS_FIELD(margin_y);
+  BLUROPS_FIELD(margin_x);
+  BLUROPS_FIELD(reach);
+  BLUROPS_FIELD(segment);
+  BLUROPS_FIELD(length_batched);
+  BLUROPS_FIELD(angle_batched);
+#undef BLUROPS_FIELD
+  define(module, "motion_blur_cpu", blurops::motion_blur_cpu);
+  define(module, "motion_blur_adjoint_cpu", blurops::motion_blur_adjoint_cpu);
+  define(module, "motion_blur_grad_length_cpu", blurops::motion_blur_grad_length_cpu);
+  define(module, "motion_blur_grad_angle_cpu", blurops::motion_blur_grad_angle_cpu);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
@@ -156,6 +214,8 @@ PYBIND11_MODULE(_C, module) {
   define(module, "basis_blur_grad_mixing_cpu", blurops::basis_blur_grad_mixing_cpu);
   define(module, "basis_blur_backward_cpu", blurops::basis_blur_backward_cpu);
   define_rl_step(module);
+  define_nu_conv(module);
+  define_motion_blur(module);
 
   module.def("tile_lengths", &blurops::tile_lengths);
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from blurops import _check
+from blurops.operators.kept import KeptSums
 from blurops.operators.operator import Operator
 from blurops.ops.basis_blur.op import basis_blur, basis_blur_adjoint
 from blurops.ops.basis_blur.shapes import blurred_size, sharp_size
@@ -40,7 +41,7 @@ class _MixedBlur(Operator):
         _check.tensor(name, self._argument, kernels, "(N or 1, B, Kh, Kw)")
         _check.kernel_size(name, self._argument, kernels.shape[-2:], tuple(kernels.shape))
         self.kernels = kernels
-        self._kept: _Kept | None = None
+        self._sums = KeptSums()
 
     @abstractmethod
     def mixing_for(self, size: Sequence[int]) -> Tensor:
@@ -101,42 +102,14 @@ class _MixedBlur(Operator):
         """
         size = tuple(like.shape[-2:])
         mixing = self.mixing_for(size)
-        parts = (self.kernels, mixing)
         key = (size, like.dtype, like.device)
-        if not _may_keep(parts):
-            return self._sum_columns(like, mixing)
-        if self._kept is None or not self._kept.serves(key, parts):
-            self._kept = _Kept(key, parts, self._sum_columns(like, mixing))
-        return self._kept.sums
+        parts = (self.kernels, mixing)
+        return self._sums.get(key, parts, lambda: self._sum_columns(like, mixing))
 
     def _sum_columns(self, like: Tensor, mixing: Tensor) -> Tensor:
         count = max(self.kernels.shape[0], mixing.shape[0])
         ones = like.new_ones(count, 1, *like.shape[-2:])
         return basis_blur_adjoint(ones, self.kernels, mixing, **self._options)
-
-
-class _Kept:
-    """Column sums, and what they were computed from: the very tensors, at their versions."""
-
-    def __init__(self, key: tuple, parts: tuple[Tensor, ...], sums: Tensor) -> None:
-        self._key = key
-        self._versions = [(part, part._version) for part in (*parts, sums)]
-        self.sums = sums
-
-    def serves(self, key: tuple, parts: tuple[Tensor, ...]) -> bool:
-        return key == self._key and all(
-            kept is now and version == now._version
-            for (kept, version), now in zip(self._versions, (*parts, self.sums), strict=True)
-        )
-
-
-def _may_keep(parts: tuple[Tensor, ...]) -> bool:
-    """Whether a result of ``parts`` may be used again: no graph is wanted, versions are counted."""
-    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
-        return False
-    if any(part.is_inference() for part in parts):
-        return False
-    return not (torch.is_grad_enabled() and any(part.requires_grad for part in parts))
 
 
 class BasisBlur(_MixedBlur):

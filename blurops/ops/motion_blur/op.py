@@ -22,7 +22,7 @@ _OPTIONS = (
     "str? backend=None"
 )
 _MAPS = "Tensor length, Tensor angle"
-_BACKENDS = ("reference",)
+_BACKENDS = ("native", "reference")
 
 
 class _Refuse(torch.autograd.Function):

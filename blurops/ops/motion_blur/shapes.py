@@ -219,3 +219,18 @@ def gradient_values(
 ) -> None:
     """Raise for a motion that is shorter than a pixel or does not fit."""
     _check_values("motion_blur", length, angle, image.shape[-2:], boundary)
+
+
+def check_operator(op: str, length: Tensor, angle: Tensor, caps: str) -> None:
+    """Raise unless the maps of an operator fit each other."""
+    _check.choice(op, "caps", caps, CAPS)
+    _check.tensor(op, "length", length, _MAP)
+    _check.tensor(op, "angle", angle, _MAP)
+    more = angle if length.shape[0] == 1 else length  # the one with a batch, if one has
+    _check_maps(op, length, angle, more, "angle" if more is angle else "length")
+
+
+def check_fit(op: str, length: Tensor, angle: Tensor, sharp: Sequence[int], boundary: str) -> None:
+    """Raise for a motion that is shorter than a pixel or does not fit."""
+    if _check.sees_values(length):
+        _check_values(op, length.detach(), angle.detach(), sharp, boundary)

@@ -18,7 +18,7 @@ from blurops.ops.nu_conv import shapes
 _OPTIONS = (
     '*, str boundary="reflect", str method="auto", str precision="default", str? backend=None'
 )
-_BACKENDS = ("reference",)
+_BACKENDS = ("native", "reference")
 
 
 def _form_gradients(

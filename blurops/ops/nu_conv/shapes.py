@@ -195,3 +195,19 @@ def grad_weight_values(
 ) -> None:
     """Raise when an index lies outside the bank."""
     _check_range("nu_conv_grad_weight", index, bank.shape[0])
+
+
+def check_operator(op: str, bank: Tensor, index: Tensor, weight: Tensor, boundary: str) -> None:
+    """Raise unless the tensors of an operator fit each other and the boundary."""
+    _check_bank(op, bank, bank, "bank")
+    if not isinstance(index, Tensor) or index.ndim != 4:
+        got = tuple(index.shape) if isinstance(index, Tensor) else type(index).__name__
+        raise TypeError(_check.message(op, "index", f"be a tensor of shape {_INDEX}", got))
+    size = index.shape[-2:]
+    _check_index(op, index, bank.new_empty(index.shape[0], 0), "bank", size)
+    _check.tensor(op, "weight", weight, _WEIGHT)
+    count = weight.shape[0] if index.shape[0] == 1 else index.shape[0]
+    _check_weight(op, weight, index, bank.new_empty(count, 0), "bank")
+    _check.fits(op, bank.shape[-2:], sharp_size(size, bank.shape[-2:], boundary), boundary, "bank")
+    if _check.sees_values(index):
+        _check_range(op, index, bank.shape[0])

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The units of motion blur, compiled once per instruction set (BLUROPS_ISA names it).
+//
+// A vector of neighbouring pixels takes the offsets of its window one after the other. Each pixel
+// has its own line, so each offset has a vector of weights, a few operations on the planes of
+// MotionPlan; what is known of all lines together (Bound) leaves out the offsets far from them and
+// tells where no line has ended yet. The adjoint gathers too, from the pixels that spread: their
+// lines are read at the offset.
+#include "common/number.h"
+#include "motion_blur/lines.h"
+
+namespace blurops {
+namespace {
+
+// Channels that share a pass over the weights.
+constexpr int kChannelGroup = 4;
+
+// Beyond so many radians an angle is left to the mathematical library.
+constexpr double kFarTurn = 1e5;
+
+int64_t map_of(const MotionPlan& plan, int64_t n) { return plan.maps_batched ? n : 0; }
+
+// The sharp pixels that row y of the blurred image is at, for offset (0, 0).
+template <typename A>
+const A* sharp_row(const MotionPlan& plan, int64_t n, int64_t c, int64_t y) {
+  const MotionBlur& p = plan.problem;
+  return static_cast<const A*>(plan.extended) + (n * p.channels + c) * plan.plane +
+         (y + p.reach) * plan.pitch + p.reach;
+}
+
+// Unit (map, y): fills the planes of a row, and the bounds of its vectors.
+template <typename T>
+void lines_unit(const MotionPlan& plan, int64_t unit, void*) {
+  using A = typename Compute<T>::type;
+  const MotionBlur& p = plan.problem;
+  const int64_t map = unit / p.out_height, y = unit % p.out_height;
+  const int64_t pitch = plan.line_pitch;
+  const int64_t size = p.out_height * p.out_width;
+  const T* length =
+      static_cast<const T*>(plan.length) + (p.length_batched ? map * size : 0) + y * p.out_width;
+  const T* angle =
+      static_cast<const T*>(plan.angle) + (p.angle_batched ? map * size : 0) + y * p.out_width;
+  A* planes = line_row<A>(plan, map, y);
+  // Where there are no pixels: a motion that is none.
+  for (int64_t k = 0; k < kLinePlanes; ++k) {
+    for (int64_t x = 0; x < pitch; ++x) planes[k * pitch + x] = A(k == kCos ? 1 : 0);
+  }
+  A* row = planes + plan.pad;
+  for (int64_t x = 0; x < p.out_width; ++x) {
+    const double half = (static_cast<double>(load(length[x])) - 1) * 0.5;
+    const double turn = static_cast<double>(load(angle[x]));
+    double cosine, sine;
+    direction(turn, &cosine, &sine);
+    if (turn > kFarTurn || turn < -kFarTurn) {
+      cosine = std::cos(turn);
+      sine = std::sin(turn);
+    }
+    // A motion of length 1 has its neighbours at a distance of exactly 1, and changes nothing.
+    const bool still = half <= 0 && !plan.derivative;
+    cosine = still ? 1.0 : cosine;
+    sine = still ? 0.0 : sine;
+    A high_cos = static_cast<A>(cosine), high_sin = static_cast<A>(sine);
+    if (sizeof(A) == 4) {
+      constexpr float kRound = 3 * 1024.0f;  // 1.5 * 2^23 / 2^12
+      high_cos = (high_cos + kRound) - kRound;
+      high_sin = (high_sin + kRound) - kRound;
+    }
+    row[kCos * pitch + x] = high_cos;
+    row[kCosLo * pitch + x] = static_cast<A>(cosine - static_cast<double>(high_cos));
+    row[kSin * pitch + x] = high_sin;
+    row[kSinLo * pitch + x] = static_cast<A>(sine - static_cast<double>(high_sin));
+    row[kHalf * pitch + x] = static_cast<A>(half);
+    row[kLimit * pitch + x] = static_cast<A>(std::ceil(half * half));
+  }
+  A* bounds = bounds_row<A>(plan.bounds, plan, map, y);
+  for (int64_t b = 0; b < plan.blocks; ++b, bounds += kBounds) {
+    constexpr A kFar = A(1e9), kFlat = A(1e-6);
+    A found[kBounds] = {kFar, -kFar, 0, -1, -1, kFar};
+    for (int64_t i = 0; i < Simd<A>::kLanes; ++i) {
+      const int64_t x = b * Simd<A>::kLanes + i - plan.pad;
+      if (x < 0 || x >= p.out_width) continue;
+      const A c = row[kCos * pitch + x] + row[kCosLo * pitch + x];
+      A s = row[kSin * pitch + x] + row[kSinLo * pitch + x];
+      const A half = row[kHalf * pitch + x];
+      const A across = half * (c < 0 ? -c : c), down = half * (s < 0 ? -s : s);
+      // A line that is level within a window has weight in all columns of its rows.
+      if (s < kFlat && s > -kFlat) s = s < 0 ? -kFlat : kFlat;
+      const A cot = c / s;
+      found[kCotLow] = smaller(found[kCotLow], cot);
+      found[kCotHigh] = larger(found[kCotHigh], cot);
+      found[kSpread] = larger(found[kSpread], s < 0 ? -1 / s : 1 / s);
+      const bool more = plan.derivative;
+      const A far_x = more ? std::floor(across) + 1 : std::ceil(across);
+      const A far_y = more ? std::floor(down) + 1 : std::ceil(down);
+      const A reach = static_cast<A>(p.reach);
+      found[kReachX] = larger(found[kReachX], smaller(far_x, reach));
+      found[kReachY] = larger(found[kReachY], smaller(far_y, reach));
+      found[kLimitLow] = smaller(found[kLimitLow], row[kLimit * pitch + x]);
+    }
+    for (int k = 0; k < kBounds; ++k) bounds[k] = found[k];
+  }
+}
+
+// Unit (map, y): for every vector of an adjoint's results, the bounds of all that it may look at.
+template <typename T>
+void windows_unit(const MotionPlan& plan, int64_t unit, void*) {
+  using A = typename Compute<T>::type;
+  const MotionBlur& p = plan.problem;
+  const int64_t map = unit / p.out_height, y = unit % p.out_height;
+  const A* bounds = bounds_row<A>(plan.bounds, plan, map, y);
+  A* windows = bounds_row<A>(plan.windows, plan, map, y);
+  const int64_t wide = plan.pad / Simd<A>::kLanes + 1;
+  for (int64_t b = 0; b < plan.blocks; ++b) {
+    A* to = windows + b * kBounds;
+    for (int k = 0; k < kBounds; ++k) to[k] = bounds[b * kBounds + k];
+    for (int64_t i = b + 1; i < smaller(b + wide, plan.blocks); ++i) {
+      const A* from = bounds + i * kBounds;
+      for (int k = 0; k < kBounds; ++k) {
+        to[k] = k == kCotLow || k == kLimitLow ? smaller(to[k], from[k]) : larger(to[k], from[k]);
+      }
+    }
+  }
+}
+
+// Calls visit(q, p, inner) for the offsets that may have weight; inner: no line has ended there.
+template <bool kSegment, typename A, typename Visit>
+inline __attribute__((always_inline)) void for_offsets(const A* bound, const Visit& visit) {
+  const int64_t down = static_cast<int64_t>(bound[kReachY]);
+  for (int64_t q = -down; q <= down; ++q) {
+    const Columns columns = columns_at(bound, q);
+    const int64_t inner = inner_columns(bound, q);
+    int64_t p = columns.first;
+    for (; p <= columns.last && p < -inner; ++p) visit(q, p, Number<0>());
+    for (; p <= columns.last && p <= inner; ++p) visit(q, p, Number<1>());
+    for (; p <= columns.last; ++p) visit(q, p, Number<0>());
+  }
+}
+
+// The weight of an offset.
+template <bool kSegment, bool kInner, typename A>
+inline __attribute__((always_inline)) typename Simd<A>::Vec weigh(const Line<A>& line, int64_t q,
+                                                                  int64_t p) {
+  const A down = static_cast<A>(q), right = static_cast<A>(p);
+  if (kInner) return weight_of<A>(magnitude<A>(line.across(down, right)));
+  return weight_of<A>(place<kSegment>(line, down, right).distance);
+}
+
+// Channels c .. c + kCount - 1 of row y, a vector at a time.
+template <int kCount, bool kSegment, typename T>
+void blur_channels(const MotionPlan& plan, int64_t n, int64_t c, int64_t y) {
+  using A = typename Compute<T>::type;
+  using V = Simd<A>;
+  const MotionBlur& p = plan.problem;
+  const A* planes = line_row<A>(plan, map_of(plan, n), y);
+  const A* bounds = bounds_row<A>(plan.bounds, plan, map_of(plan, n), y);
+  const A* image = sharp_row<A>(plan, n, c, y);
+  T* out = static_cast<T*>(plan.out) + ((n * p.channels + c) * p.out_height + y) * p.out_width;
+  const int64_t plane = p.out_height * p.out_width;
+  for (int64_t x = 0; x < p.out_width; x += V::kLanes) {
+    const int64_t at = plan.pad + x;
+    const Line<A> line(planes + at, plan.line_pitch);
+    typename V::Vec total = {}, sums[kCount] = {};
+    for_offsets<kSegment>(
+        bounds + at / V::kLanes * kBounds,
+        [&](int64_t q, int64_t offset, auto inner) __attribute__((always_inline)) {
+          const auto weight = weigh<kSegment, decltype(inner)::value == 1>(line, q, offset);
+          total += weight;
+          const A* source = image + q * plan.pitch + offset + x;
+#pragma GCC unroll 4
+          for (int i = 0; i < kCount; ++i) sums[i] += weight * V::read(source + i * plan.plane);
+        });
+    const int64_t inside = smaller<int64_t>(V::kLanes, p.out_width - x);
+    for (int i = 0; i < kCount; ++i) {
+      const auto mean = sums[i] / total;
+      for (int64_t lane = 0; lane < inside; ++lane) store(mean[lane], out + i * plane + x + lane);
+    }
+  }
+}
+
+// Unit (n, y): one row of the blurred image.
+template <typename T>
+void blur_unit(const MotionPlan& plan, int64_t unit, void*) {
+  const MotionBlur& p = plan.problem;
+  const int64_t n = unit / p.out_height, y = unit % p.out_height;
+  for (int64_t c = 0; c < p.channels; c += kChannelGroup) {
+    with_number<kChannelGroup>(p.channels - c, [&](auto number) {
+      constexpr int kCount = decltype(number)::value;
+      auto* row = p.segment ? blur_channels<kCount, true, T> : blur_channels<kCount, false, T>;
+      row(plan, n, c, y);
+    });
+  }
+}
+
+// Unit (map, y): 1 / sum of the weights of a row of pixels.
+template <bool kSegment, typename A>
+void norms_row(const MotionPlan& plan, int64_t map, int64_t y) {
+  using V = Simd<A>;
+  A* planes = line_row<A>(plan, map, y);
+  const A* bounds = bounds_row<A>(plan.bounds, plan, map, y);
+  for (int64_t x = 0; x < plan.problem.out_width; x += V::kLanes) {
+    const int64_t at = plan.pad + x;
+    const Line<A> line(planes + at, plan.line_pitch);
+    typename V::Vec total = {};
+    for_offsets<kSegment>(
+        bounds + at / V::kLanes * kBounds,
+        [&](int64_t q, int64_t offset, auto inner) __attribute__((always_inline)) {
+          total += weigh<kSegment, decltype(inner)::value == 1>(line, q, offset);
+        });
+    V::write(planes + kNorm * plan.line_pitch + at, A(1) / total);
+  }
+}
+
+template <typename T>
+void norms_unit(const MotionPlan& plan, int64_t unit, void*) {
+  using A = typename Compute<T>::type;
+  const int64_t map = unit / plan.problem.out_height, y = unit % plan.problem.out_height;
+  auto* row = plan.problem.segment ? norms_row<true, A> : norms_row<false, A>;
+  row(plan, map, y);
+}
+
+// Unit (n, y): what a row spreads, divided by the sums of weights; zero outside the maps.
+template <typename T>
+void divide_unit(const MotionPlan& plan, int64_t unit, void*) {
+  using A = typename Compute<T>::type;
+  const MotionBlur& p = plan.problem;
+  const int64_t n = unit / p.out_height, y = unit % p.out_height;
+  const A* norms = line_row<A>(plan, map_of(plan, n), y) + kNorm * plan.line_pitch + plan.pad;
+  for (int64_t c = 0; c < p.channels; ++c) {
+    const int64_t row = (n * p.channels + c) * p.out_height + y;
+    const T* from = static_cast<const T*>(plan.first) + row * p.out_width;
+    A* to = static_cast<A*>(plan.divided) + row * plan.line_pitch;
+    for (int64_t x = 0; x < plan.line_pitch; ++x) to[x] = A(0);
+    for (int64_t x = 0; x < p.out_width; ++x) to[plan.pad + x] = load(from[x]) * norms[x];
+  }
+}
+
+// sums += what extended row u of channels c .. c + kCount - 1 gets, gathered from the pixels that
+// spread to it.
+template <int kCount, bool kSegment, typename A>
+void gather_row(const MotionPlan& plan, int64_t n, int64_t c, int64_t u, A* sums) {
+  using V = Simd<A>;
+  const MotionBlur& p = plan.problem;
+  const int64_t map = map_of(plan, n), reach = p.reach;
+  const A* divided =
+      static_cast<const A*>(plan.divided) + (n * p.channels + c) * p.out_height * plan.line_pitch;
+  const int64_t columns = p.out_width + 2 * reach;
+  // Extended column e gets from blurred pixel e - reach - p: the pixels of a vector of results lie
+  // in columns e .. e + pad + lanes of the planes, which is what its window bounds.
+  for (int64_t e = 0; e < columns; e += V::kLanes) {
+    typename V::Vec totals[kCount] = {};
+    for (int64_t q = -reach; q <= reach; ++q) {
+      const int64_t y = u - reach - q;
+      if (y < 0 || y >= p.out_height) continue;
+      const A* bound = bounds_row<A>(plan.windows, plan, map, y) + e / V::kLanes * kBounds;
+      if (static_cast<A>(q) > bound[kReachY] || static_cast<A>(-q) > bound[kReachY]) continue;
+      const A* planes = line_row<A>(plan, map, y) + plan.pad - reach + e;
+      const A* values = divided + y * plan.line_pitch + plan.pad - reach + e;
+      const Columns range = columns_at(bound, q);
+      const int64_t inner = inner_columns(bound, q);
+      for (int64_t offset = range.first; offset <= range.last; ++offset) {
+        const Line<A> line(planes - offset, plan.line_pitch);
+        const bool inside = offset >= -inner && offset <= inner;
+        const auto weight = inside ? weigh<kSegment, true>(line, q, offset)
+                                   : weigh<kSegment, false>(line, q, offset);
+#pragma GCC unroll 4
+        for (int i = 0; i < kCount; ++i) {
+          totals[i] += weight * V::read(values - offset + i * p.out_height * plan.line_pitch);
+        }
+      }
+    }
+    for (int i = 0; i < kCount; ++i) {
+      A* to = sums + i * plan.line_pitch + e;
+      V::write(to, V::read(to) + totals[i]);
+    }
+  }
+}
+
+// Unit (n, q): one row of the sharp image, folded from every extended row that reads it.
+template <typename T>
+void adjoint_unit(const MotionPlan& plan, int64_t unit, void* scratch) {
+  using A = typename Compute<T>::type;
+  const MotionBlur& p = plan.problem;
+  const int64_t n = unit / p.height, q = unit % p.height;
+  A* sums = static_cast<A*>(scratch);
+  A* folded = sums + kChannelGroup * plan.line_pitch;
+  for (int64_t c = 0; c < p.channels; c += kChannelGroup) {
+    for (int64_t i = 0; i < kChannelGroup * plan.line_pitch; ++i) sums[i] = A(0);
+    for (int64_t i = plan.source_begin[q]; i < plan.source_begin[q + 1]; ++i) {
+      with_number<kChannelGroup>(p.channels - c, [&](auto number) {
+        constexpr int kCount = decltype(number)::value;
+        auto* row = p.segment ? gather_row<kCount, true, A> : gather_row<kCount, false, A>;
+        row(plan, n, c, plan.sources[i], sums);
+      });
+    }
+    for (int64_t i = 0; i < smaller<int64_t>(kChannelGroup, p.channels - c); ++i) {
+      for (int64_t x = 0; x < p.width; ++x) folded[x] = A(0);
+      for (int64_t u = 0; u < p.out_width + 2 * p.reach; ++u) {
+        const int64_t column = plan.column_map[u];
+        if (column >= 0) folded[column] += sums[i * plan.line_pitch + u];
+      }
+      T* to = static_cast<T*>(plan.out) + ((n * p.channels + c + i) * p.height + q) * p.width;
+      for (int64_t x = 0; x < p.width; ++x) store(folded[x], to + x);
+    }
+  }
+}
+
+// The derivative of the weight by length or angle where the line ends or beside it.
+template <bool kAngle, bool kInner, typename A>
+inline __attribute__((always_inline)) typename Simd<A>::Vec slope_of(const Place<A>& at,
+                                                                     const Line<A>& line) {
+  using Vec = typename Simd<A>::Vec;
+  // From the right, a pixel at a distance of exactly 1 counts already.
+  constexpr A kEdge =
+      A(1) + (sizeof(A) == 4 ? A(16 * 1.1920929e-7) : A(16 * 2.220446049250313e-16));
+  const Vec zero = {};
+  if (kAngle) {
+    // Zero on the ridge of the line.
+    const Vec side = at.across > A(0) ? -at.along : (at.across < A(0) ? at.along : zero);
+    if (kInner) return at.distance < A(1) ? side : zero;
+    const Vec signed_half = at.along > A(0) ? line.half : (at.along < A(0) ? -line.half : zero);
+    const Vec end = at.distance > A(0) ? -at.across * signed_half / at.distance : zero;
+    return at.distance < A(1) ? (at.cap ? end : side) : zero;
+  }
+  if (kInner) return zero;
+  const Vec end = at.distance > A(0) ? A(0.5) * at.beyond / at.distance : zero;
+  return at.cap ? (at.distance <= kEdge ? end : zero) : zero;
+}
+
+// One vector of the gradient by length or angle, of sample n.
+template <bool kAngle, bool kSegment, typename T, typename A>
+typename Simd<A>::Vec gradient_at(const MotionPlan& plan, int64_t n, int64_t y, int64_t x,
+                                  const A* grads) {
+  using V = Simd<A>;
+  const MotionBlur& p = plan.problem;
+  const int64_t at = plan.pad + x, map = map_of(plan, n);
+  const Line<A> line(line_row<A>(plan, map, y) + at, plan.line_pitch);
+  const A* bound = bounds_row<A>(plan.bounds, plan, map, y) + at / V::kLanes * kBounds;
+  const A* image = sharp_row<A>(plan, n, 0, y) + x;
+  typename V::Vec total = {}, change = {}, mean = {}, moved = {};
+  for_offsets<kSegment>(
+      bound, [&](int64_t q, int64_t offset, auto inner) __attribute__((always_inline)) {
+        constexpr bool kInner = decltype(inner)::value == 1;
+        const A down = static_cast<A>(q), right = static_cast<A>(offset);
+        Place<A> where;
+        if (kInner) {
+          where.across = line.across(down, right);
+          where.along = line.along(down, right);
+          where.distance = magnitude<A>(where.across);
+        } else {
+          where = place<kSegment>(line, down, right);
+        }
+        const auto weight = weight_of<A>(where.distance);
+        const A* source = image + q * plan.pitch + offset;
+        auto product = V::read(grads) * V::read(source);
+        for (int64_t c = 1; c < p.channels; ++c) {
+          product += V::read(grads + c * V::kLanes) * V::read(source + c * plan.plane);
+        }
+        total += weight;
+        mean += weight * product;
+        if (kInner && !kAngle) return;
+        const auto slope = slope_of<kAngle, kInner>(where, line);
+        change += slope;
+        moved += slope * product;
+      });
+  return (moved - change * mean / total) / total;
+}
+
+// Unit (n or 0, y): one row of the gradient, summed over the batch where the map is shared.
+template <bool kAngle, typename T>
+void gradient_unit(const MotionPlan& plan, int64_t unit, void* scratch) {
+  using A = typename Compute<T>::type;
+  using V = Simd<A>;
+  const MotionBlur& p = plan.problem;
+  const bool batched = kAngle ? p.angle_batched : p.length_batched;
+  const int64_t sample = unit / p.out_height, y = unit % p.out_height;
+  const int64_t begin = batched ? sample : 0, end = batched ? sample + 1 : p.count;
+  const int64_t plane = p.out_height * p.out_width;
+  A* grads = static_cast<A*>(scratch);
+  T* out = static_cast<T*>(plan.out) + (sample * p.out_height + y) * p.out_width;
+  for (int64_t x = 0; x < p.out_width; x += V::kLanes) {
+    const int64_t inside = smaller<int64_t>(V::kLanes, p.out_width - x);
+    typename V::Vec sum = {};
+    for (int64_t n = begin; n < end; ++n) {
+      const T* from =
+          static_cast<const T*>(plan.first) + n * p.channels * plane + y * p.out_width + x;
+      for (int64_t c = 0; c < p.channels; ++c) {
+        for (int64_t i = 0; i < V::kLanes; ++i) {
+          grads[c * V::kLanes + i] = i < inside ? A(load(from[c * plane + i])) : A(0);
+        }
+      }
+      sum += p.segment ? gradient_at<kAngle, true, T, A>(plan, n, y, x, grads)
+                       : gradient_at<kAngle, false, T, A>(plan, n, y, x, grads);
+    }
+    for (int64_t i = 0; i < inside; ++i) store(sum[i], out + x + i);
+  }
+}
+
+template <typename T>
+void grad_length_unit(const MotionPlan& plan, int64_t unit, void* scratch) {
+  gradient_unit<false, T>(plan, unit, scratch);
+}
+template <typename T>
+void grad_angle_unit(const MotionPlan& plan, int64_t unit, void* scratch) {
+  gradient_unit<true, T>(plan, unit, scratch);
+}
+
+}  // namespace
+
+#define BLUROPS_JOIN_(a, b) a##b
+#define BLUROPS_JOIN(a, b) BLUROPS_JOIN_(a, b)
+#define BLUROPS_EACH(unit) {unit<float>, unit<double>, unit<Half>, unit<BFloat16>}
+
+const MotionKernels& BLUROPS_JOIN(motion_kernels_, BLUROPS_ISA)() {
+  constexpr int kFloats = Simd<float>::kLanes;
+  static const MotionKernels kernels = {
+      {kFloats, Simd<double>::kLanes, kFloats, kFloats},
+      BLUROPS_EACH(lines_unit),
+      BLUROPS_EACH(windows_unit),
+      BLUROPS_EACH(norms_unit),
+      BLUROPS_EACH(blur_unit),
+      BLUROPS_EACH(divide_unit),
+      BLUROPS_EACH(adjoint_unit),
+      BLUROPS_EACH(grad_length_unit),
+      BLUROPS_EACH(grad_angle_unit),
+  };
+  return kernels;
+}
+
+}  // namespace blurops
