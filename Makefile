@@ -14,7 +14,7 @@ PIP := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pip --disable-pip-versio
 INSTALL := $(PIP) --no-build-isolation
 
 NATIVE := setup.py CMakeLists.txt pyproject.toml $(shell find csrc -type f)
-CXX_FILES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+CXX_FILES := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 
 # A demo run needs the CUDA half only where it can run; the tests also compile it where it cannot.
 DRIVER := $(strip $(shell command -v nvidia-smi 2>/dev/null) $(wildcard /proc/driver/nvidia/version))
@@ -32,8 +32,9 @@ demo: $(STAMPS)/demo ## blur a photograph, restore it, and write the pictures an
 test: $(STAMPS)/test ## build everything and run the test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-proof: $(STAMPS)/test ## plant bugs that the suite must catch, and run the native tests under sanitizers
+proof: $(STAMPS)/test ## plant bugs that the suite must catch, run every CUDA instance in emulation, and the native tests under sanitizers
 	$(BIN)/python proof/run.py
+	$(BIN)/python proof/kernels.py
 	$(BIN)/python proof/sanitizers.py
 
 lint: $(STAMPS)/lint ## check style, Python and C++
@@ -52,7 +53,7 @@ wheel: $(STAMPS)/tools ## build a wheel into dist/
 sdist: $(STAMPS)/tools ## build a source archive into dist/
 	$(BIN)/python -c 'from setuptools.build_meta import build_sdist; print(build_sdist("dist"))'
 
-bench: $(STAMPS)/bench ## time blurops beside the baselines, write benchmarks/results/ (about twenty minutes on two idle cores)
+bench: $(STAMPS)/bench ## time blurops beside the baselines, write benchmarks/results/ (about forty minutes on two idle cores)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 bench-report: $(STAMPS)/bench ## make the tables and plots from the rows of make bench, and judge them

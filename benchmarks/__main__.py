@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Time blurops beside the baselines: `make bench`, or `python -m benchmarks`.
 
-Rows are printed as they come and written to benchmarks/results/. Afterwards `python -m
+Rows are printed as they come and put into the file of benchmarks/results/, in place of those of the
+same sweep, case and member: a run of some sweeps renews these alone. Afterwards `python -m
 benchmarks.report` makes the tables and plots, `python -m benchmarks.targets` judges.
 """
 
@@ -24,7 +25,11 @@ def options() -> argparse.Namespace:
         "--only", help="sweeps, comma-separated: reference, kernel, basis, size, ..."
     )
     parser.add_argument("--members", help=f"comma-separated: {', '.join(cases.MEMBERS)}")
-    parser.add_argument("--contenders", help=f"parts of names, comma-separated, of {names}")
+    parser.add_argument(
+        "--contenders",
+        help="parts of names, comma-separated: rows of some "
+        f"contenders are only printed, unless there is --out; of {names}",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="at least (default: %(default)s)")
     parser.add_argument(
         "--longest", type=float, default=1.5,
@@ -64,7 +69,10 @@ def main() -> None:
     settings = timing.Settings(rounds=chosen.rounds, longest=chosen.longest)
     history, found, began = timing.History(), [], time.perf_counter()
     name = "quick" if chosen.quick else "bench"
-    path = chosen.out or rows.RESULTS / f"{name}-{platform.machine()}.csv"
+    path, save = chosen.out, rows.write
+    if path is None and not chosen.contenders:
+        path = rows.RESULTS / f"{name}-{platform.machine()}.csv"
+        save = rows.write if chosen.quick else rows.merge
     place = machine.place()
     print(f"{place['cpu']}, {place['isa']}, torch {place['torch']}, commit {place['commit']}")
     for job in jobs:
@@ -80,8 +88,10 @@ def main() -> None:
             found += new
             for row in sorted(new, key=lambda row: (row.seconds is None, row.seconds or 0)):
                 print("  " + line(row), flush=True)
-            rows.write(path, found)
-    print(f"\n{len(found)} rows in {time.perf_counter() - began:.0f} s, written to {path}")
+            if path is not None:
+                save(path, found)
+    where = f", written to {path}" if path else ""
+    print(f"\n{len(found)} rows in {time.perf_counter() - began:.0f} s{where}")
 
 
 if __name__ == "__main__":

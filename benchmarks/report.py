@@ -69,13 +69,15 @@ def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def origin(found: Sequence[Row], source: str) -> str:
     """Which command, machine and commit a table comes from."""
     row = found[0]
+    commits = list(dict.fromkeys(r.commit for r in found))
     dates = sorted({r.date for r in found})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     peaks = {r.threads: f"{r.peak_gflops:.0f} GFLOP/s and {r.bandwidth_gbs:.0f} GB/s on "
              f"{r.threads} thread{'s' if r.threads > 1 else ''}" for r in found}  # fmt: skip
     return (
         f"Timed by `make bench`, written here by `make bench-report` from {source}: {row.cpu} "
-        f"({row.isa}), torch {row.torch}, commit {row.commit}, {when}. "
+        f"({row.isa}), torch {row.torch}, commit{'s' if len(commits) > 1 else ''} "
+        f"{', '.join(commits)}, {when}. "
         f"The machine's measured peaks: {'; '.join(peaks[n] for n in sorted(peaks))}."
     )
 

@@ -2,12 +2,12 @@
 """One timing, and the files of timings."""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_type_hints
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, sweeps
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -77,6 +77,22 @@ def write(path: Path, rows: Iterable[Row]) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(field.name for field in fields(Row))
         writer.writerows([_text(value) for value in asdict(row).values()] for row in rows)
+
+
+def merge(path: Path, new: Sequence[Row]) -> None:
+    """Put rows into a file in place of those of the same sweeps, cases and members.
+
+    Ratios compare the rows of one member of one case, so these stay together. Rows that no sweep
+    asks for any more go.
+    """
+    planned = {(job.sweep, job.case) for job in sweeps()}
+    fresh = {(row.sweep, row.case, row.member) for row in new}
+    kept = [
+        row
+        for row in (read(path) if path.exists() else [])
+        if (row.sweep, row.case) in planned and (row.sweep, row.case, row.member) not in fresh
+    ]
+    write(path, [*kept, *new])
 
 
 def read(path: Path) -> list[Row]:

@@ -23,6 +23,8 @@ from blurops import func
 from blurops._native import backends
 from blurops.fields import BlurField, load_field, observe, save_field
 from blurops.fields.linear_motion import linear_motion_kernel
+from blurops.fields.motion_bank import interpolate_motion, linear_motion_bank
+from blurops.fields.motion_files import load_motion_field, save_motion_field
 from blurops.operators import (
     BasisBlur,
     MotionBlur,
@@ -53,29 +55,56 @@ from blurops.ops.nu_conv.op import (
 )
 from blurops.ops.rl_step import Saturation, rl_step
 from blurops.ops.saturate import saturate, saturate_derivative
-from blurops.solvers import Restoration, richardson_lucy
+from blurops.solvers import (
+    Deconvolution,
+    Restoration,
+    admm_irc,
+    cg_deblur,
+    difference_filters,
+    fft_deblur,
+    fft_deblur_patches,
+    inverse_blur,
+    inverse_filters,
+    irc,
+    irc_patches,
+    richardson_lucy,
+    spectral_radius,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BasisBlur",
     "BlurField",
+    "Deconvolution",
     "MotionBlur",
     "NUConv",
     "Operator",
     "Restoration",
     "Saturation",
     "UniformBlur",
+    "admm_irc",
     "backends",
     "basis_blur",
     "basis_blur_adjoint",
     "basis_blur_grad_kernels",
     "basis_blur_grad_mixing",
+    "cg_deblur",
     "check_adjoint",
+    "difference_filters",
+    "fft_deblur",
+    "fft_deblur_patches",
     "flip",
     "func",
+    "interpolate_motion",
+    "inverse_blur",
+    "inverse_filters",
+    "irc",
+    "irc_patches",
+    "linear_motion_bank",
     "linear_motion_kernel",
     "load_field",
+    "load_motion_field",
     "motion_blur",
     "motion_blur_adjoint",
     "motion_blur_grad_angle",
@@ -91,4 +120,6 @@ __all__ = [
     "saturate",
     "saturate_derivative",
     "save_field",
+    "save_motion_field",
+    "spectral_radius",
 ]

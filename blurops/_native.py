@@ -76,6 +76,22 @@ def call(launcher: str, *args: Any) -> Any:
     return getattr(_C, launcher)(*map(_raw, args), 1 if _forked else torch.get_num_threads())
 
 
+def call_on_stream(launcher: str, device: torch.device, *args: Any) -> None:
+    """Call a launcher of the CUDA half, which queues its work on torch's current stream.
+
+    The caller has made every tensor contiguous. The caching allocator keeps memory that is freed
+    here from other streams until this one has passed.
+    """
+    with torch.cuda.device(device):
+        stream = torch.cuda.current_stream(device).cuda_stream
+        getattr(_C, launcher)(*map(_raw, args), stream)
+
+
+def ask(function: str, *args: Any) -> Any:
+    """A number that the native module knows."""
+    return getattr(_C, function)(*args)
+
+
 def fill(struct: str | Any, **fields: Any) -> Any:
     """A struct of the native module, made when named, with fields set as :func:`call` passes them.
 

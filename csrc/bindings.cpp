@@ -14,6 +14,7 @@
 #include "nu_conv/nu_conv.h"
 #include "rl_step/rl_step.h"
 #if defined(BLUROPS_CUDA)
+#include "basis_blur/cuda/cuda.h"
 #include "common/cuda_device.h"
 #endif
 
@@ -70,14 +71,14 @@ void define(py::module_& module, const char* name, Result (*launcher)(Args...)) 
 }
 
 // A launcher that takes a Problem, which comes as its numbers.
-template <typename... Args>
+template <typename Result, typename... Args>
 void define(py::module_& module, const char* name,
-            void (*launcher)(const blurops::Problem&, Args...)) {
+            Result (*launcher)(const blurops::Problem&, Args...)) {
   module.def(name, [launcher](int dtype, int boundary, const Sizes& sizes,
                               typename FromPython<Args>::type... args) {
     const blurops::Problem problem = problem_of(dtype, boundary, sizes);
     py::gil_scoped_release release;
-    launcher(problem, FromPython<Args>::convert(args)...);
+    return launcher(problem, FromPython<Args>::convert(args)...);
   });
 }
 
@@ -205,6 +206,20 @@ void define_motion_blur(py::module_& module) {
   define(module, "motion_blur_grad_angle_cpu", blurops::motion_blur_grad_angle_cpu);
 }
 
+#if defined(BLUROPS_CUDA)
+void define_cuda(py::module_& module) {
+  define(module, "widest_kernel_cuda", blurops::widest_kernel_cuda);
+  define(module, "basis_blur_cuda_bytes", blurops::basis_blur_cuda_bytes);
+  define(module, "basis_blur_cuda", blurops::basis_blur_cuda);
+  define(module, "basis_blur_adjoint_cuda_bytes", blurops::basis_blur_adjoint_cuda_bytes);
+  define(module, "basis_blur_adjoint_cuda", blurops::basis_blur_adjoint_cuda);
+  define(module, "basis_blur_grad_kernels_cuda_bytes", blurops::basis_blur_grad_kernels_cuda_bytes);
+  define(module, "basis_blur_grad_kernels_cuda", blurops::basis_blur_grad_kernels_cuda);
+  define(module, "basis_blur_grad_mixing_cuda_bytes", blurops::basis_blur_grad_mixing_cuda_bytes);
+  define(module, "basis_blur_grad_mixing_cuda", blurops::basis_blur_grad_mixing_cuda);
+}
+#endif
+
 }  // namespace
 
 PYBIND11_MODULE(_C, module) {
@@ -216,6 +231,10 @@ PYBIND11_MODULE(_C, module) {
   define_rl_step(module);
   define_nu_conv(module);
   define_motion_blur(module);
+
+#if defined(BLUROPS_CUDA)
+  define_cuda(module);
+#endif
 
   module.def("tile_lengths", &blurops::tile_lengths);
 

@@ -3,7 +3,6 @@
 
 import shutil
 import subprocess
-import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proof.tree import ProofError, Tree, check_unique, tail
+from proof.warm import Runner
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,17 @@ class Selection:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One bug: in ``file``, the only occurrence of ``old`` becomes ``new``; ``tests`` must fail."""
+    """One bug: in ``file``, the only occurrence of ``old`` becomes ``new``; ``tests`` must fail.
+
+    ``wide``: only vectors of more than 16 bytes show it, so it is built for every instruction set.
+    """
 
     name: str
     file: str
     old: str
     new: str
     tests: Selection
+    wide: bool = False
 
     @property
     def native(self) -> bool:
@@ -67,17 +71,14 @@ class Report:
     log: str
 
 
-def run_tests(tree: Tree, tests: Selection, *, stop: bool, limit: float) -> Report:
+def run_tests(tree: Tree, runner: Runner, tests: Selection, *, stop: bool, limit: float) -> Report:
     """Run a selection in the copy; ``stop`` ends it at the first failure."""
     junit = tree.root / "proof-junit.xml"
     junit.unlink(missing_ok=True)
     options = ["-q", "-p", "no:cacheprovider", "--tb=line", "--durations=0", f"--junitxml={junit}"]
-    done = tree.run(
-        [sys.executable, "-m", "pytest", *options, *(["-x"] if stop else []), *tests.arguments()],
-        limit=limit,
-    )
+    status, log = runner.run([*options, *(["-x"] if stop else []), *tests.arguments()], limit)
     if not junit.exists():
-        return Report(done.returncode, 0, (), (), done.stdout)
+        return Report(status, 0, (), (), log)
     cases = list(ET.parse(junit).getroot().iter("testcase"))
 
     def having(tag: str) -> tuple[str, ...]:
@@ -85,7 +86,7 @@ def run_tests(tree: Tree, tests: Selection, *, stop: bool, limit: float) -> Repo
 
     bad, skipped = having("failure") + having("error"), having("skipped")
     passed = len(cases) - len(bad) - len(skipped)
-    return Report(done.returncode, passed, having("failure"), having("error"), done.stdout)
+    return Report(status, passed, having("failure"), having("error"), log)
 
 
 class Bench:
@@ -95,6 +96,18 @@ class Bench:
         self.tree = Tree(root, folder)
         self.limit = limit
         self._clean_module: Path | None = None
+        self._runner: Runner | None = None
+
+    def close(self) -> None:
+        """End the process that runs the tests."""
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+
+    def _run_tests(self, tests: Selection, *, stop: bool, limit: float) -> Report:
+        if self._runner is None:
+            self._runner = Runner(self.tree.root, self.tree.environment())
+        return run_tests(self.tree, self._runner, tests, stop=stop, limit=limit)
 
     def prepare(self) -> None:
         """Build the unchanged copy and keep its module for the mutants that need no build."""
@@ -109,7 +122,7 @@ class Bench:
     def baseline(self, tests: Selection) -> float:
         """The unchanged copy must pass; returns the seconds it took."""
         start = time.perf_counter()
-        report = run_tests(self.tree, tests, stop=False, limit=2 * self.limit)
+        report = self._run_tests(tests, stop=False, limit=2 * self.limit)
         if report.status != 0 or report.passed == 0:
             raise ProofError(
                 f"the unchanged copy fails {' '.join(tests.arguments())}:\n{tail(report.log)}"
@@ -125,13 +138,13 @@ class Bench:
 
     def _outcome(self, mutant: Mutant) -> tuple[str, str]:
         if mutant.native:
-            log = self.tree.build()
+            log = self.tree.build(every_isa=mutant.wide)
             if log is not None:
                 return "does not build", tail(log, 3)
         else:
             self._restore_module()
         try:
-            report = run_tests(self.tree, mutant.tests, stop=True, limit=self.limit)
+            report = self._run_tests(mutant.tests, stop=True, limit=self.limit)
         except subprocess.TimeoutExpired:
             return "timed out", f"no failure within {self.limit:.0f} s"
         if report.status == 1 and report.failures and not report.errors:

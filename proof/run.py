@@ -11,6 +11,7 @@ breaks the collection of tests or crashes the run, and also when the unchanged c
 """
 
 import argparse
+import contextlib
 import os
 import queue
 import sys
@@ -34,6 +35,7 @@ def try_all(mutants: tuple[Mutant, ...], folder: Path, jobs: int) -> list[Verdic
 
     def prepare(index: int) -> None:
         bench = Bench(ROOT, folder / f"copy{index}")
+        at_the_end.callback(bench.close)
         bench.prepare()
         benches.put(bench)
 
@@ -44,7 +46,7 @@ def try_all(mutants: tuple[Mutant, ...], folder: Path, jobs: int) -> list[Verdic
         finally:
             benches.put(bench)
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool, contextlib.ExitStack() as at_the_end:
         list(pool.map(prepare, range(jobs)))
         for tests, seconds in pool.map(
             lambda tests: (tests, with_bench(Bench.baseline, tests)),
@@ -110,6 +112,10 @@ def main(argv: list[str] | None = None) -> int:
     killed = sum(verdict.killed for verdict in verdicts)
     seconds = time.perf_counter() - start
     print(f"\n{killed} of {len(mutants)} mutants killed in {seconds:.0f} s")
+    # Again and last, because the end of a long log is what people see.
+    for verdict in verdicts:
+        if not verdict.killed:
+            print(f"{verdict.outcome}: {verdict.mutant} ({verdict.detail})")
     return 0 if killed == len(mutants) else 1
 
 

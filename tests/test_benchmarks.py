@@ -5,7 +5,7 @@ Nothing here looks at a time.
 """
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -163,6 +163,20 @@ def test_measured_rows_are_complete_and_kept(tmp_path):
     path.write_text("size,seconds\n1,2\n")
     with pytest.raises(ValueError, match=r"has other columns than benchmarks\.rows\.Row"):
         rows.read(path)
+
+
+def test_a_run_of_some_sweeps_renews_these_alone(tmp_path, monkeypatch):
+    first, second = Job("reference", TINY[0], ("forward",)), Job("field", TINY[1], ("forward",))
+    monkeypatch.setattr(rows, "sweeps", lambda: [first, second])
+    old, other = (
+        replace(SAMPLE, sweep=job.sweep, **asdict(job.case), seconds=1.0) for job in (first, second)
+    )
+    adjoint, gone = replace(old, member="adjoint"), replace(old, sweep="kernel")
+    path = tmp_path / "rows.csv"
+    rows.merge(path, [old, adjoint, other, gone])
+    new = [replace(old, seconds=2.0), replace(old, seconds=3.0, contender="deepinv")]
+    rows.merge(path, new)
+    assert rows.read(path) == [adjoint, other, *new]
 
 
 def test_tile_rounding_by_hand(native):

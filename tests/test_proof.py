@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The mutation proof can fail: it tells a caught bug from everything that is not a catch."""
 
+import contextlib
 import textwrap
 from pathlib import Path
 
@@ -31,7 +32,8 @@ def project(tmp_path):
 
 @pytest.fixture
 def bench(project, tmp_path):
-    return Bench(project, tmp_path / "copy", limit=20)
+    with contextlib.closing(Bench(project, tmp_path / "copy", limit=20)) as found:
+        yield found
 
 
 def mutant(old: str, new: str) -> Mutant:
@@ -56,8 +58,10 @@ def test_verdicts(bench, old, new, outcome):
 
 
 def test_a_hanging_mutant_is_not_a_killed_one(project, tmp_path):
-    bench = Bench(project, tmp_path / "copy", limit=3)
-    assert bench.attempt(mutant("return", "while True: pass\n    return")).outcome == "timed out"
+    hanging = mutant("return", "while True: pass\n    return")
+    with contextlib.closing(Bench(project, tmp_path / "copy", limit=3)) as bench:
+        assert bench.attempt(hanging).outcome == "timed out"
+        assert bench.attempt(mutant("w * h", "w + h")).outcome == "killed"
 
 
 def test_the_change_is_taken_out_and_the_original_never_touched(project, bench):
@@ -70,8 +74,11 @@ def test_the_change_is_taken_out_and_the_original_never_touched(project, bench):
 
 def test_a_baseline_that_fails_stops_the_proof(project, tmp_path):
     (project / "area.py").write_text("def area(w, h):\n    return w + h\n")
-    with pytest.raises(ProofError, match="the unchanged copy fails tests"):
-        Bench(project, tmp_path / "copy").baseline(TESTS)
+    with (
+        contextlib.closing(Bench(project, tmp_path / "copy")) as bench,
+        pytest.raises(ProofError, match="the unchanged copy fails tests"),
+    ):
+        bench.baseline(TESTS)
 
 
 def test_a_selection_without_tests_stops_the_proof(bench):
@@ -90,6 +97,13 @@ def test_a_selection_without_tests_stops_the_proof(bench):
 def test_a_stale_table_is_found_before_anything_runs(project, file, old, message):
     with pytest.raises(ProofError, match=message):
         check_table(project, [Mutant("a bug", file, old, "new", TESTS)])
+
+
+def test_every_run_starts_without_the_project(bench):
+    """A fork that kept a module of an earlier run would test that one."""
+    for _ in range(2):
+        assert bench.attempt(mutant("w * h", "w + h")).outcome == "killed"
+        assert bench.baseline(TESTS) > 0
 
 
 def test_two_mutants_of_one_name_are_refused(project):

@@ -315,6 +315,17 @@ class TestStep:
             ["adjoint", "blur", "blur", "ratios", "adjoint", "update"]
         )
 
+    @pytest.mark.parametrize("name", ["linear", "two sets"])
+    def test_takes_the_blurs_of_the_native_module(self, name, launched, monkeypatch):
+        options("native")
+        monkeypatch.setattr(step, "blurs", lambda *_: native)
+        tensors = sample(LAYOUTS[1], "reflect", DOUBLE)
+        chosen = {"saturation": SENSORS[name], "tv": 0.1}
+        result = call(blurops.rl_step, tensors, False, True, **chosen, backend="triton")
+        exact = call(blurops.rl_step, tensors, False, True, **chosen, backend="reference")
+        assert relative_error(result, exact) <= 100 * accuracy(DOUBLE).relative
+        assert launched == ["ratios", "update"]
+
     def test_a_blur_that_is_known_is_not_computed_again(self, launched):
         tensors = sample(LAYOUTS[1], "reflect", DOUBLE)
         chosen = {

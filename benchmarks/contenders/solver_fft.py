@@ -16,9 +16,10 @@ from blurops.operators import Operator
 class SpectralBlur(Operator):
     """The tuned FFT as an operator of one image."""
 
-    dtype, device = torch.float32, torch.device("cpu")
+    dtype, device = torch.float32, None
 
     def __init__(self, kernels: Tensor, mixing: Tensor) -> None:
+        self.device = mixing.device
         self._blur = RealFFT(kernels[0], mixing[0])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ class SpectralBlur(Operator):
         return self._blur.adjoint(y[0])[None]
 
     def to(self, *args: Any, **options: Any) -> Operator:
-        """Not needed here: float32 on the CPU."""
+        """Not needed here."""
         return self
 
 

@@ -221,8 +221,13 @@ def central(image: Tensor, size: tuple[int, ...]) -> Tensor:
 
 def check_field_size(field: BlurField, name: str, size: tuple[int, int], image: str) -> None:
     """Raises unless the field is for blurred images of that (H, W)."""
-    if field.size != size:
-        (have_h, have_w), (want_h, want_w) = field.size, size
+    check_size(field.mixing, name, size, image)
+
+
+def check_size(maps: Tensor, name: str, size: tuple[int, int], image: str) -> None:
+    """Raises unless (..., H, W) maps of a file have that (H, W)."""
+    (have_h, have_w), (want_h, want_w) = maps.shape[-2:], size
+    if (have_h, have_w) != (want_h, want_w):
         raise ValueError(
             f"field '{name}' must be {want_w} x {want_h} pixels, the size of '{image}',"
             f" got {have_w} x {have_h}"

@@ -9,26 +9,39 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blurops import BasisBlur, Saturation, UniformBlur, flip, load_field, richardson_lucy
+from blurops import (
+    BasisBlur,
+    MotionBlur,
+    Operator,
+    Saturation,
+    UniformBlur,
+    flip,
+    load_field,
+    richardson_lucy,
+)
 from blurops._check import BOUNDARIES
+from blurops.cli import _compensate
 from blurops.cli import _options as options
-from blurops.fields import linear_motion_kernel
+from blurops.fields import linear_motion_kernel, load_motion_field
 from blurops.images import Image, read_image
 
 PRESETS = ("carbajal2021", "carbajal2021-paper")
 
 _DESCRIPTION = """\
-Restore a blurred photograph whose blur is known, by Richardson-Lucy iterations in linear light.
+Restore a blurred photograph whose blur is known, by Richardson-Lucy iterations in linear light or
+by inverse filters with residual compensation (--method irc).
 
-The blur is a field that differs from pixel to pixel (--field), one kernel for the whole image
-(--kernel), or a straight motion (--motion). Values near white are treated as possibly saturated
-(--no-saturation trusts them instead)."""
+The blur is a field that differs from pixel to pixel (--field), a straight motion at each pixel
+(--motion-field), one kernel for the whole image (--kernel), or a straight motion (--motion).
+Richardson-Lucy treats values near white as possibly saturated (--no-saturation trusts them
+instead)."""
 
 _EPILOG = """\
 examples:
   blurops deblur blurred.png --field shake.safetensors -o restored.png
   blurops deblur photo.jpg --kernel psf.png --tv 0.005 -o sharp.jpg
   blurops deblur street.jpg --motion 15,30 --iterations 50 -o sharp.tif --bits 16
+  blurops deblur moving.jpg --motion-field motion.mat --method irc -o sharp.png
 
 More iterations give more detail, and more noise and ringing: with a noisy photograph take fewer,
 or add --tv."""
@@ -49,6 +62,12 @@ def register(commands: Any) -> None:
         required=True
     )
     blur.add_argument("--field", metavar="F", help="blur field of IMAGE's size (.safetensors)")
+    blur.add_argument(
+        "--motion-field",
+        metavar="F.mat",
+        help="straight motion at each pixel of IMAGE: a MATLAB file with mfmap, (H, W, 2), pixels"
+        " and degrees in the convention of Eboli et al.",
+    )
     blur.add_argument(
         "--kernel",
         metavar="K.png",
@@ -72,7 +91,8 @@ def register(commands: Any) -> None:
         "--boundary",
         choices=BOUNDARIES,
         help="what lay beyond IMAGE's edge when it was blurred (default: as --field says, else"
-        " reflect); valid assumes nothing and restores it too, of which IMAGE's part is kept",
+        " reflect, or replicate for --method irc); valid assumes nothing and restores it too, of"
+        " which IMAGE's part is kept",
     )
     options.add_output(parser)
     options.add_gamma(parser)
@@ -82,10 +102,17 @@ def register(commands: Any) -> None:
 
 def _add_solver(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
+        "--method",
+        choices=("rl", "irc"),
+        default="rl",
+        help="Richardson-Lucy, or inverse filters with residual compensation inside ADMM, faster"
+        " and without the treatment of saturation; not for --field (default: rl)",
+    )
+    group.add_argument(
         "--iterations",
         type=options.whole(0),
         metavar="N",
-        help="at most so many (default: 30)",
+        help="at most so many (default: 30; stages of --method irc: 10)",
     )
     group.add_argument(
         "--tv",
@@ -111,6 +138,7 @@ def _add_solver(group: argparse._ArgumentGroup) -> None:
         help="the published update, as its authors run it or as it is printed; needs reflect;"
         " --iterations, --tv, --saturation and --stop-tol override its own",
     )
+    _compensate.add_options(group)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -122,23 +150,28 @@ def run(args: argparse.Namespace) -> None:
         )
     if args.orientation != "psf" and args.kernel is None:
         raise options.UsageError("deblur: argument --orientation: goes with --kernel only")
+    _compensate.check(args)
     photo = options.load_photo(args)
     operator = _operator(args, photo)
     began = time.perf_counter()
-    result = richardson_lucy(
-        photo.pixels,
-        operator,
-        iterations=args.iterations,
-        tv=args.tv,
-        gamma=args.gamma,
-        stop_tol=args.stop_tol,
-        preset=args.preset,
-        progress=options.show_progress(args),
-        **_saturation(args),
-    )
+    if args.method == "irc":
+        image, done = _compensate.restore(args, photo.pixels, operator)
+    else:
+        result = richardson_lucy(
+            photo.pixels,
+            operator,
+            iterations=args.iterations,
+            tv=args.tv,
+            gamma=args.gamma,
+            stop_tol=args.stop_tol,
+            preset=args.preset,
+            progress=options.show_progress(args),
+            **_saturation(args),
+        )
+        image, done = result.image, f"{result.iterations} iterations"
     seconds = time.perf_counter() - began
-    options.save_photo(args, options.central(result.image, photo.pixels.shape[2:]), photo)
-    print(f"{args.output}: {result.iterations} iterations in {seconds:.1f} s")
+    options.save_photo(args, options.central(image, photo.pixels.shape[2:]), photo)
+    print(f"{args.output}: {done} in {seconds:.1f} s")
 
 
 def _saturation(args: argparse.Namespace) -> dict[str, Any]:
@@ -151,15 +184,26 @@ def _saturation(args: argparse.Namespace) -> dict[str, Any]:
     return {"variant": "combined"} if args.preset else {"saturation": Saturation()}
 
 
-def _operator(args: argparse.Namespace, photo: Image) -> BasisBlur | UniformBlur:
+def _operator(args: argparse.Namespace, photo: Image) -> Operator:
     height, width = photo.pixels.shape[2:]
+    usual = "replicate" if args.method == "irc" else "reflect"
+    if args.motion_field is not None:
+        motion = load_motion_field(args.motion_field)
+        options.check_size(motion.length, args.motion_field, (height, width), args.image)
+        if float(motion.length.max()) > max(height, width):
+            raise ValueError(
+                f"motion field '{args.motion_field}' must have motions of at most the"
+                f" {max(height, width)} pixels of '{args.image}', got"
+                f" {float(motion.length.max()):g}"
+            )
+        return MotionBlur(motion.length, motion.angle, boundary=args.boundary or usual)
     if args.field is not None:
         field = options.as_float32(load_field(args.field))
         options.check_field_size(field, args.field, (height, width), args.image)
         boundary = args.boundary or field.boundary
         return BasisBlur(field.kernels, field.mixing, boundary=boundary)
     kernel = _kernel(args, max(height, width))
-    boundary = args.boundary or "reflect"
+    boundary = args.boundary or usual
     if args.preset is not None:  # whose update is defined for a basis of kernels, here one
         ones = torch.ones(1, 1, height, width)
         return BasisBlur(kernel[None, None], ones, boundary=boundary)

@@ -18,6 +18,13 @@ from blurops.fields.kernel_field import (
 from blurops.fields.linear_motion import linear_motion_kernel
 from blurops.fields.mixing import segment_mixing, smooth_mixing
 from blurops.fields.motion import CameraMotion, ObjectMotion
+from blurops.fields.motion_bank import (
+    bank_motions,
+    interpolate_motion,
+    linear_motion_bank,
+    motion_labels,
+)
+from blurops.fields.motion_files import MotionField, load_motion_field, save_motion_field
 from blurops.fields.observe import observe
 from blurops.fields.plots import ErrorCurve, plot_basis, plot_error_curve, plot_kernel_field
 from blurops.fields.reduce import ReductionError, error_curve, reduce_kernel_field
@@ -31,17 +38,23 @@ __all__ = [
     "ErrorCurve",
     "KernelField",
     "LayeredKernelField",
+    "MotionField",
     "MotionKernelField",
     "ObjectMotion",
     "ReductionError",
     "UniformKernelField",
+    "bank_motions",
     "camera_motion_field",
     "camera_shake_field",
     "camera_shake_kernels",
     "error_curve",
     "hand_tremor",
+    "interpolate_motion",
+    "linear_motion_bank",
     "linear_motion_kernel",
     "load_field",
+    "load_motion_field",
+    "motion_labels",
     "moving_objects_field",
     "observe",
     "plot_basis",
@@ -50,6 +63,7 @@ __all__ = [
     "reduce_kernel_field",
     "render_paths",
     "save_field",
+    "save_motion_field",
     "segment_mixing",
     "smooth_mixing",
     "tremor_spectrum",

@@ -39,14 +39,26 @@ def linear_motion_kernel(length: float, angle: float) -> Tensor:
     angle = arguments.real("linear_motion_kernel", "angle", angle)
     if length < 1:
         raise ValueError(message("linear_motion_kernel", "length", "be at least 1", length))
-    half = (length - 1) / 2
     # A pixel has weight while it lies less than 1 beyond the end.
-    radius = math.ceil(half)
+    radius = math.ceil((length - 1) / 2)
+    lengths, angles = (torch.tensor([number], dtype=torch.float64) for number in (length, angle))
+    return rasterise(lengths, angles, radius)[0].to(torch.float32)
+
+
+def rasterise(lengths: Tensor, angles: Tensor, radius: int) -> Tensor:
+    """(F, 2 radius + 1, 2 radius + 1) kernels of F motions, by :func:`linear_motion_kernel`'s rule.
+
+    Args:
+        lengths: (F,) float64 pixels, at least 1 and at most 2 radius + 1.
+        angles: (F,) float64 radians.
+        radius: of the window.
+    """
+    half = ((lengths - 1) / 2)[:, None, None]
     offset = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    right, up = offset[None, :], -offset[:, None]
-    cosine, sine = math.cos(angle), math.sin(angle)
+    right, up = offset[None, None, :], -offset[None, :, None]
+    cosine, sine = angles.cos()[:, None, None], angles.sin()[:, None, None]
     across = (up * cosine - right * sine).abs()
     beyond = half - (right * cosine + up * sine).abs()
     distance = torch.where(torch.hypot(right, up) >= half, torch.hypot(across, beyond), across)
     weight = (1 - distance).clamp(min=0)
-    return (weight / weight.sum()).to(torch.float32)
+    return weight / weight.sum((1, 2), keepdim=True)

@@ -20,23 +20,23 @@ struct Compute<double> {
   using type = double;
 };
 
-inline float bits_to_float(uint32_t bits) {
+BLUROPS_HD inline float bits_to_float(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
 
-inline uint32_t float_to_bits(float value) {
+BLUROPS_HD inline uint32_t float_to_bits(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   return bits;
 }
 
-inline float load(float value) { return value; }
-inline double load(double value) { return value; }
-inline float load(BFloat16 value) { return bits_to_float(uint32_t{value.bits} << 16); }
+BLUROPS_HD inline float load(float value) { return value; }
+BLUROPS_HD inline double load(double value) { return value; }
+BLUROPS_HD inline float load(BFloat16 value) { return bits_to_float(uint32_t{value.bits} << 16); }
 
-inline float load(Half value) {
+BLUROPS_HD inline float load(Half value) {
   const uint32_t sign = uint32_t{value.bits & 0x8000u} << 16;
   const uint32_t rest = value.bits & 0x7fffu;
   if (rest >= 0x7c00u) return bits_to_float(sign | 0x7f800000u | (rest & 0x3ffu) << 13);
@@ -45,18 +45,18 @@ inline float load(Half value) {
   return bits_to_float(sign | float_to_bits(bits_to_float(rest << 13) * 0x1p112f));
 }
 
-inline void store(float value, float* out) { *out = value; }
-inline void store(double value, double* out) { *out = value; }
+BLUROPS_HD inline void store(float value, float* out) { *out = value; }
+BLUROPS_HD inline void store(double value, double* out) { *out = value; }
 
 // Round to nearest, ties to even.
-inline void store(float value, BFloat16* out) {
+BLUROPS_HD inline void store(float value, BFloat16* out) {
   const uint32_t bits = float_to_bits(value);
   const bool nan = (bits & 0x7fffffffu) > 0x7f800000u;
   out->bits =
       nan ? uint16_t{0x7fc0} : static_cast<uint16_t>((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
-inline void store(float value, Half* out) {
+BLUROPS_HD inline void store(float value, Half* out) {
   const uint32_t bits = float_to_bits(value);
   const uint32_t sign = bits >> 16 & 0x8000u;
   const uint32_t rest = bits & 0x7fffffffu;

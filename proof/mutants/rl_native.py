@@ -3,10 +3,21 @@
 
 from proof.engine import Mutant, Selection
 
-# Small selections: every one of these mutants is compiled.
-VALUES = Selection(("tests/test_rl_native.py",), "exact or Sets or nan or negative or follows")
-SLOPES = Selection(("tests/test_rl_native.py",), "derivatives or graph")
-MEMORY = Selection(("tests/test_rl_native.py",), "Memory or wanted or Backends")
+
+def _tests(keyword: str) -> Selection:
+    return Selection(("tests/test_rl_native.py",), keyword)
+
+
+# Small selections: every one of these mutants is compiled, and without optimisation.
+VALUES = _tests("equals_the_exact_formula and direct and reflect")
+TILES = _tests("equals_the_exact_formula and fft and reflect and float32")
+KNOWN = _tests("follows")
+NEGATIVE = _tests("negative")
+SETS = _tests("Sets")
+RESPONSE = _tests("response_is_exact")
+SLOPES = _tests("derivatives_are_those_of_the_formula and direct")
+GRAPH = _tests("graph")
+MEMORY = _tests("Memory or wanted or Backends")
 
 _OP = "blurops/ops/rl_step/op.py"
 _REFERENCE = "blurops/ops/rl_step/reference.py"
@@ -31,14 +42,14 @@ MUTANTS = (
         _LAUNCHERS,
         "const int64_t row = (n * step.channels + c) * height + y;",
         "const int64_t row = y;",
-        VALUES,
+        KNOWN,
     ),
     Mutant(
         "native step: the epilogue gets the first row of a tile every time",
         "csrc/basis_blur/tiles.cpp",
         "tile.columns, sums + y * s.stride);",
         "tile.columns, sums);",
-        VALUES,
+        TILES,
     ),
     Mutant(
         "native step: eps is left out of the ratio",
@@ -73,7 +84,7 @@ MUTANTS = (
         _PASSES,
         "const Trust<A> trust = trust_in(step, non_negative(blurred), mask, x, count);\n    const",
         "const Trust<A> trust = trust_in(step, blurred, mask, x, count);\n    const",
-        VALUES,
+        NEGATIVE,
     ),
     Mutant(
         "native step: the second set's ratio is not a difference",
@@ -178,42 +189,42 @@ MUTANTS = (
         _BRIGHT,
         "to[x] = from[x] < A(how.threshold)",
         "to[x] = !(from[x] >= A(how.threshold))",
-        VALUES,
+        SETS,
     ),
     Mutant(
         "native step: bright pixels of the last rows are overlooked",
         _PASSES,
         "(block.end - block.begin) * step.width,\n                A(how.threshold)",
         "(block.end - block.begin - 1) * step.width,\n                A(how.threshold)",
-        VALUES,
+        SETS,
     ),
     Mutant(
         "native step: the response bends the wrong way above the level",
         _RESPONSE,
         "(above ? Vec{} + level : x) - bend",
         "(above ? Vec{} + level : x) + bend",
-        VALUES,
+        RESPONSE,
     ),
     Mutant(
         "native step: the exponential is cut off early",
         _RESPONSE,
         "int k = C::kDegree; k > 0",
         "int k = C::kDegree - 3; k > 0",
-        VALUES,
+        RESPONSE,
     ),
     Mutant(
         "native step: the logarithm is cut off early",
         _RESPONSE,
         "int k = ExpConstants<A>::kTerms; k > 0",
         "int k = ExpConstants<A>::kTerms / 2; k > 0",
-        VALUES,
+        RESPONSE,
     ),
     Mutant(
         "native step: clamped corrections have a derivative",
         _PASSES,
         "return correction < 0 ? Vec{} : passed;",
         "return passed;",
-        SLOPES,
+        NEGATIVE,
     ),
     Mutant(
         "native step: the derivative leaves out the second set",
@@ -297,14 +308,14 @@ MUTANTS = (
         _OP,
         "and not torch.is_grad_enabled()",
         "",
-        SLOPES,
+        GRAPH,
     ),
     Mutant(
         "native step: aliases share their derivatives",
         _REFERENCE,
         "t.view_as(t) if further",
         "t if further",
-        SLOPES,
+        GRAPH,
     ),
     Mutant(
         "native step: a solve's memory is not used again",

@@ -111,6 +111,7 @@ TRANSFORMS = (
         "Half::gather(from + kWidth / 2 / kCell * stride, stride)",
         "Half::gather(from, stride)",
         LENGTHS,
+        wide=True,
     ),
     Mutant(
         "tile transforms: inputs that are not zero are left out",

@@ -13,6 +13,7 @@ CHUNKS = Selection(_TRITON, "GradientByTheKernels")
 ROUNDING = Selection(_TRITON, "TensorCores")
 STEP = Selection(_TRITON, "Step")
 RESPONSE = Selection(_TRITON, "Response")
+LAUNCHES = Selection(("tests/test_cuda_launches.py",), "the_step_blurs")
 CHOICE = Selection(_TRITON, "Choice")
 COMPILED = Selection(_TRITON, "compiles_for_gpus and 90")
 
@@ -175,8 +176,8 @@ MUTANTS = (
     Mutant(
         "triton: clean data are those of the bright set",
         _SETS,
-        "(share <= formula.LOST_SHARE)",
-        "(share > formula.LOST_SHARE)",
+        "(blur(lost) <= formula.LOST_SHARE)",
+        "(blur(lost) > formula.LOST_SHARE)",
         STEP,
     ),
     Mutant(
@@ -192,5 +193,12 @@ MUTANTS = (
         "not (asked and interpreting())",
         "not interpreting()",
         CHOICE,
+    ),
+    Mutant(
+        "triton: the step never takes the native module's blurs",
+        _SETS,
+        "return portable if native.supports((estimate, kernels, mixing), options) else native",
+        "return portable",
+        LAUNCHES,
     ),
 )

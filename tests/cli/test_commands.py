@@ -289,3 +289,49 @@ def test_field_of_camera_motion(files, succeed):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in basis.read_bytes()
     assert curve.read_bytes().startswith(b"%PDF")
+
+
+@pytest.fixture
+def moving(tmp_path, monkeypatch):
+    """A photograph blurred by a motion that differs from pixel to pixel, and its field."""
+    monkeypatch.setenv("BLUROPS_CACHE", str(tmp_path / "cache"))
+    y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
+    length, angle = 3 + 4 * (x / WIDTH)[None], 0.5 + 0.5 * (y / HEIGHT)[None]
+    blurops.save_motion_field(tmp_path / "m.mat", length, angle)
+    blurred = blurops.motion_blur(scene() ** 2.2, length, angle, boundary="replicate")
+    write_image(tmp_path / "b.tif", blurred.clamp(min=0) ** (1 / 2.2), bits=32)
+    return tmp_path
+
+
+@pytest.mark.parametrize("method", ["rl", "irc"])
+def test_motion_fields(moving, succeed, method):
+    out = moving / "out.tif"
+    words = ("--motion-field", moving / "m.mat", "--method", method, "-o", out)
+    rest = ("--boundary", "replicate", "--no-saturation") if method == "rl" else ()
+    line = succeed("deblur", moving / "b.tif", *words, *rest)
+    assert line.startswith(f"{out}: {'30 iterations' if method == 'rl' else '10 stages'} in ")
+    assert psnr(out, scene()) > psnr(moving / "b.tif", scene()) + 2
+    field = blurops.load_motion_field(moving / "m.mat")
+    operator = blurops.MotionBlur(field.length, field.angle, boundary="replicate")
+    pixels = read_image(moving / "b.tif").pixels
+    if method == "rl":
+        expected = blurops.richardson_lucy(pixels, operator, gamma=2.2).image
+    else:
+        expected = blurops.admm_irc(pixels**2.2, operator).image.clamp(min=0) ** (1 / 2.2)
+    torch.testing.assert_close(read_image(out).pixels, expected, rtol=0, atol=1e-4)
+
+
+def test_irc_of_one_motion_keeps_its_filters(moving, succeed):
+    kernel = linear_motion_kernel(7, 0.4)
+    blur = blurops.UniformBlur(kernel, boundary="replicate")
+    write_image(moving / "b.tif", blur @ scene(), bits=32)
+    out = moving / "out.tif"
+    degrees = f"--motion=7,{np.degrees(0.4)}"
+    words = ("--method", "irc", "--gamma", 1, "--threshold", 0.01, "--iterations", 3, "-o", out)
+    succeed("deblur", moving / "b.tif", degrees, *words)
+    expected = blurops.admm_irc(blur @ scene(), blur, weight=8.1e-5, stages=3).image.clamp(min=0)
+    torch.testing.assert_close(read_image(out).pixels, expected, rtol=0, atol=1e-4)
+    assert len(os.listdir(moving / "cache")) == 1
+    succeed("deblur", moving / "b.tif", degrees, *words, "--boundary", "valid")
+    assert read_image(out).pixels.shape == (1, 3, HEIGHT, WIDTH)
+    assert len(os.listdir(moving / "cache")) == 1

@@ -13,6 +13,7 @@ import pytest
 import tifffile
 import torch
 
+from blurops import save_motion_field
 from blurops.images import write_image
 from tests.cli.scenes import HEIGHT, scene
 
@@ -50,6 +51,18 @@ BAD = {
     "missing field": (
         ("blur", "{photo}", "--field", "{tmp}/no.safetensors", "-o", "{tmp}/o.png"),
         "{tmp}/no.safetensors: No such file",
+    ),
+    "motion field of another size": (
+        ("deblur", "{tmp}/small.png", "--motion-field", "{tmp}/m.mat", "-o", "{tmp}/o.png"),
+        "must be 20 x 24 pixels, the size of '{tmp}/small.png', got 56 x 40",
+    ),
+    "motion field with long motions": (
+        ("deblur", "{photo}", "--motion-field", "{tmp}/long.mat", "-o", "{tmp}/o.png"),
+        "must have motions of at most the 56 pixels of '{photo}', got 90",
+    ),
+    "motion field is a picture": (
+        ("deblur", "{photo}", "--motion-field", "{photo}", "-o", "{tmp}/o.png"),
+        "photo.png' must be a MATLAB file of version 5, got",
     ),
     "field is a picture": (
         ("deblur", "{photo}", "--field", "{photo}", "-o", "{tmp}/o.png"),
@@ -139,6 +152,8 @@ def bad(files):
     write_image(files / "long.png", torch.ones(1, 1, 1, 41))
     write_image(files / "colour.png", torch.rand(1, 3, 5, 5, generator=torch.manual_seed(0)))
     write_image(files / "black.png", torch.zeros(1, 1, 5, 5))
+    for name, length in (("m.mat", 3.0), ("long.mat", 90.0)):
+        save_motion_field(files / name, torch.full((1, 40, 56), length), torch.zeros(1, 40, 56))
     return files
 
 
@@ -159,7 +174,7 @@ def test_bad_input_is_one_line(bad, fail, name):
         (("sharpen",), "invalid choice: 'sharpen'"),
         (
             ("deblur", "a.png", "-o", "b.png"),
-            "one of the arguments --field --kernel --motion is req",
+            "one of the arguments --field --motion-field --kernel --motion is req",
         ),
         (("deblur", "a.png", "--motion", "3", "-o", "b.png"), "must be LENGTH,ANGLE, got '3'"),
         (("deblur", "a.png", "--motion", "3,x", "-o", "b.png"), "must be a number, got 'x'"),
@@ -187,6 +202,18 @@ def test_bad_input_is_one_line(bad, fail, name):
         (
             ("deblur", "a", "--motion", "3,0", "-o", "b.png", "--orientation", "correlation"),
             "--kernel",
+        ),
+        (
+            ("deblur", "a", "--field", "f", "-o", "b.png", "--method", "irc"),
+            "--method: irc goes with --motion-field, --kernel and --motion",
+        ),
+        (
+            ("deblur", "a", "--motion", "3,0", "-o", "b.png", "--method", "irc", "--tv", "0.1"),
+            "--tv: goes with --method rl only",
+        ),
+        (
+            ("deblur", "a", "--motion", "3,0", "-o", "b.png", "--threshold", "0.1"),
+            "--threshold: goes with --method irc only",
         ),
         (("blur", "a.png", "-o", "b.png"), "required: --field (see 'blurops blur --help')"),
         (("field", "a.png", "-o", "f.safetensors"), "give either --camera-shake or some of --rota"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from blurops import _native
-from blurops.ops.basis_blur import tiling
+from blurops.ops.basis_blur import cuda, tiling
 from blurops.ops.basis_blur.tiling import Tiling, Work
 
 
@@ -17,8 +17,11 @@ def supports(args: tuple, options: dict) -> str | None:
     reason = _native.missing_reason()
     if reason is not None:
         return reason
-    if args[0].device.type != "cpu":
-        return f"it has kernels for the CPU only, and the input is on {args[0].device}"
+    device = args[0].device
+    if device.type == "cuda":
+        return cuda.reason(args, options)
+    if device.type != "cpu":
+        return f"it has kernels for CPU and CUDA only, and the input is on {device}"
     return None
 
 
@@ -28,8 +31,13 @@ def _anchor(kernel_size: Sequence[int], boundary: str) -> tuple[int, int]:
 
 
 def _trim(kernels: Tensor, boundary: str) -> tuple[Tensor, tuple[int, int]]:
-    """The kernels without the zeros around all of them, and their anchor."""
+    """The kernels without the zeros around all of them, and their anchor.
+
+    On CUDA as they are: to look for zeros is to wait for the device.
+    """
     anchor = _anchor(kernels.shape, boundary)
+    if kernels.is_cuda:
+        return kernels, anchor
     used = (kernels != 0).flatten(0, 1).any(0)
     rows, columns = used.any(1).nonzero(), used.any(0).nonzero()
     if rows.numel() == 0:  # one tap, which is zero, stands for all of them
@@ -51,8 +59,14 @@ def _launch(
     anchor: tuple[int, int],
     boundary: str,
     method: str,
+    precision: str,
 ) -> Tensor:
     """Call a launcher; ``image``, ``kernels`` and ``mixing`` are their shapes."""
+    if out.is_cuda:
+        return cuda.launch(
+            member, out, tensors, image=image, kernels=kernels, mixing=mixing,
+            anchor=anchor, boundary=boundary, precision=precision,
+        )  # fmt: skip
     if out.numel() > 0:
         problem = _problem(member, out, image, kernels, mixing, anchor, boundary, method)
         _native.call(f"{member}_cpu", *problem, *(t.contiguous() for t in tensors), out)
@@ -96,6 +110,7 @@ def basis_blur(
         "basis_blur", out, (image, kernels, mixing),
         image=image.shape, kernels=kernels.shape, mixing=mixing.shape,
         anchor=anchor, boundary=boundary, method=method,
+        precision=precision,
     )  # fmt: skip
 
 
@@ -142,6 +157,7 @@ def basis_blur_adjoint(
         "basis_blur_adjoint", out, (image, kernels, mixing),
         image=out.shape, kernels=kernels.shape, mixing=mixing.shape,
         anchor=anchor, boundary=boundary, method=method,
+        precision=precision,
     )  # fmt: skip
 
 
@@ -165,6 +181,7 @@ def basis_blur_grad_kernels(
         "basis_blur_grad_kernels", out, (grad, image, mixing),
         image=image.shape, kernels=out.shape, mixing=mixing.shape,
         anchor=_anchor(kernel_size, boundary), boundary=boundary, method=method,
+        precision=precision,
     )  # fmt: skip
 
 
@@ -188,6 +205,7 @@ def basis_blur_grad_mixing(
         "basis_blur_grad_mixing", out, (grad, image, kernels),
         image=image.shape, kernels=kernels.shape, mixing=out.shape,
         anchor=anchor, boundary=boundary, method=method,
+        precision=precision,
     )  # fmt: skip
 
 

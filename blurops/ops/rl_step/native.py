@@ -32,6 +32,8 @@ class _Step(NamedTuple):
 def supports(args: tuple, options: dict) -> str | None:
     """``None`` when the compiled module can serve the call, else why not."""
     estimate, _, kernels, mixing = args[:4]
+    if estimate.device.type != "cpu" and _native.missing_reason() is None:
+        return f"it has kernels for the CPU only, and the input is on {estimate.device}"
     return family.supports((estimate, kernels, mixing), options)
 
 

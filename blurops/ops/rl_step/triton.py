@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The update on GPUs: two passes over images around the Triton blur and adjoint.
+"""The update on GPUs: two passes over images around a blur and an adjoint.
 
-The sets of the two-set step come from a few torch operations on images. Beside its inputs and its
-result a step holds at most 6 images of size C*H*W at a time, 3 with one set, and what the blur and
-the adjoint hold. There is no fused backward: the gradients are those of the formula, whose blurs
-and adjoints are Triton's.
+Blur and adjoint are those of the native module where it has kernels for the device, else Triton's.
+The sets of the two-set step come from a few torch operations on images, both sets' corrections from
+one adjoint of twice as many channels. Beside its inputs and its result a step holds at most 6
+images of size C*H*W at a time, 3 with one set, and what the blur and the adjoint hold. There is no
+fused backward: the gradients are those of the formula.
 """
 
+import functools
 import math
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from blurops import _triton
-from blurops.ops.basis_blur import triton as family
+from blurops.ops.basis_blur import native
+from blurops.ops.basis_blur import triton as portable
 from blurops.ops.rl_step import formula
 from blurops.ops.rl_step.saturation import Saturation
 
@@ -26,7 +31,14 @@ _BLOCK = 512
 def supports(args: tuple, options: dict) -> str | None:
     """``None`` when Triton's kernels can serve the call, else why not."""
     estimate, _, kernels, mixing = args[:4]
-    return family.supports((estimate, kernels, mixing), options)
+    return portable.supports((estimate, kernels, mixing), options)
+
+
+def blurs(estimate: Tensor, kernels: Tensor, mixing: Tensor, options: dict) -> ModuleType:
+    """The module whose blur and adjoint the step calls."""
+    if options["backend"] == "triton" or not estimate.is_cuda:
+        return portable
+    return portable if native.supports((estimate, kernels, mixing), options) else native
 
 
 def rl_step(
@@ -45,13 +57,15 @@ def rl_step(
     if out.numel() == 0:
         return out
     how = {name: options[name] for name in _FAMILY}
+    family = blurs(estimate, kernels, mixing, {**how, "backend": backend})
     if sums is None:
         count = max(kernels.shape[0], mixing.shape[0])
         ones = observed.new_ones(count, 1, *observed.shape[2:])
         sums = family.basis_blur_adjoint(ones, kernels, mixing, **how)
+    blur = functools.partial(family.basis_blur, kernels=kernels, mixing=mixing, **how)
     if blurred is None:
-        blurred = family.basis_blur(estimate, kernels, mixing, **how)
-    lost, clean = _sets(estimate, observed, kernels, mixing, options, how)
+        blurred = blur(estimate)
+    lost, clean = _sets(estimate, observed.shape[-2:], options, blur)
     ratios = _ratios(blurred.contiguous(), observed, mask, clean, options)
     del blurred, clean
     corrections = family.basis_blur_adjoint(ratios, kernels, mixing, **how)
@@ -61,7 +75,7 @@ def rl_step(
 
 
 def _sets(
-    estimate: Tensor, observed: Tensor, kernels: Tensor, mixing: Tensor, options: dict, how: dict
+    estimate: Tensor, size: Sequence[int], options: dict, blur: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor | None, Tensor | None]:
     """``1 - z0`` and z, or twice ``None`` where all pixels are one set."""
     if not options["saturated"] or options["threshold"] == math.inf:
@@ -69,9 +83,8 @@ def _sets(
     saturation = Saturation(**{name: options[name] for name in _SENSOR})
     lost = 1 - formula.reliable_set(estimate, saturation)
     if saturation.dilate:
-        share = family.basis_blur(lost, kernels, mixing, **how)
-        return lost, (share <= formula.LOST_SHARE).to(lost.dtype)
-    return lost, (1 - formula.central(lost, observed.shape[-2:])).contiguous()
+        return lost, (blur(lost) <= formula.LOST_SHARE).to(lost.dtype)
+    return lost, (1 - formula.central(lost, size)).contiguous()
 
 
 def _stride(tensor: Tensor, axis: int) -> int:

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The same cases and baselines on a CUDA device, timed by its own clock."""

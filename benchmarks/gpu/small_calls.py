@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every kernel on small inputs, for tools that watch a program.
+
+`python -m benchmarks.gpu.small_calls`. Results are compared with the reference too; the program
+ends with 1 when one is wrong.
+"""
+
+import sys
+
+import torch
+
+import blurops
+from blurops import _native, _triton
+from blurops.testing import CASES, Shape, relative_error
+
+# Both kinds of a block's channels, one and two groups of bases, narrow and wide kernels.
+SHAPES = (
+    Shape(1, 1, 9, 40, 5, 3, 3),
+    Shape(2, 3, 35, 37, 20, 5, 33),
+    Shape(1, 4, 10, 20, 40, 3, 9),
+)
+_LIMIT = 2e-3  # the rounding of the default precision
+
+
+def on(device: torch.device, args: tuple) -> tuple:
+    """The tensors of a call on a device."""
+    return tuple(a.to(device) if isinstance(a, torch.Tensor) else a for a in args)
+
+
+def wrong(device: torch.device, backends: list[str]) -> list[str]:
+    """The calls whose results are not the reference's."""
+    found = []
+    for case in CASES:
+        for shape in SHAPES:
+            for boundary in ("reflect", "valid"):
+                if not shape.allows(boundary):
+                    continue
+                args, options = case.sample(shape, boundary, torch.float32, 0)
+                exact = case.op(*args, **options, backend="reference")
+                for backend in backends:
+                    for precision in ("default", "high"):
+                        result = case.op(
+                            *on(device, args), **options, backend=backend, precision=precision
+                        )
+                        error = relative_error(result.cpu(), exact)
+                        if not error <= _LIMIT:
+                            found.append(
+                                f"{case} {shape} {boundary} {backend} {precision}: {error}"
+                            )
+    return found
+
+
+def main() -> int:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    reasons = blurops.backends()
+    backends = [name for name in ("native", "triton") if reasons[name] is None]
+    if device.type == "cuda" and _native.cuda_reason() is not None:
+        print(f"the CUDA kernels cannot run: {_native.cuda_reason()}")
+        return 1
+    if device.type == "cpu" and not _triton.interpreting():
+        backends = [name for name in backends if name != "triton"]
+    found = wrong(device, backends)
+    print("\n".join(found) or f"every call is right on {', '.join(backends)}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

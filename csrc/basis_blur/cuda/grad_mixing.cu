@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "basis_blur/cuda/cuda.h"
+#include "basis_blur/cuda/grad_mixing.h"
+#include "basis_blur/cuda/plan.h"
+
+namespace blurops {
+namespace {
+
+using namespace cuda;
+
+constexpr int64_t kGradWindowBytes = 64 << 10;
+
+struct TapOperands {
+  uint4* kernels;
+  float* kernel_scale;
+  uint32_t* largest;
+  int64_t kernels_stride;
+
+  TapOperands(const Plan& plan, bool high, Workspace& workspace) {
+    const Sizes& s = plan.sizes;
+    kernels_stride =
+        int64_t{sets_of(high)} * s.groups * s.kernel_height * tap_vectors(plan.taps, plan.steps);
+    kernels = workspace.take<uint4>(plan.kernel_samples * kernels_stride);
+    kernel_scale = workspace.take<float>(plan.kernel_samples);
+    largest = workspace.take<uint32_t>(2);
+  }
+};
+
+template <int kJ, int kSteps, int kC>
+void run(const Plan& plan, GradMixingArgs& args, void* stream) {
+  const Sizes& s = plan.sizes;
+  args.band = band_of(s.kernel_height, kJ, kC, kGradWindowBytes);
+  const int64_t blocks = int64_t{plan.mixing_samples} * s.groups * args.tiles * s.strips;
+  gpu::launch(plan.launcher, grad_mixing_tile<kJ, kSteps, kC>, blocks, kBlurThreads,
+              grad_mixing_shared_bytes(kJ, kSteps, kC, args.band), stream, args);
+}
+
+}  // namespace
+
+int64_t basis_blur_grad_mixing_cuda_bytes(const Problem& problem, bool high) {
+  Workspace workspace(nullptr);
+  TapOperands(Plan("", problem, false), high, workspace);
+  return workspace.bytes();
+}
+
+void basis_blur_grad_mixing_cuda(const Problem& problem, bool high, const void* grad,
+                                 const void* image, const void* kernels, void* out, void* memory,
+                                 void* stream) {
+  // The bases are listed once: the parts of high precision are passes of their own.
+  const Plan plan("basis_blur_grad_mixing_cuda", problem, false);
+  const Sizes& s = plan.sizes;
+  Workspace workspace(memory);
+  const TapOperands operands(plan, high, workspace);
+  const bool summed = !problem.mixing_batched, own_kernels = plan.kernel_samples > 1;
+  pack_taps(plan, high, summed, kernels, operands.kernels, operands.kernel_scale,
+            operands.kernels_stride, stream);
+  find_largest(plan, s.dtype, grad, int64_t{s.count} * s.channels * s.out_height * s.out_width,
+               s.dtype, image, int64_t{s.count} * s.channels * s.height * s.width, operands.largest,
+               stream);
+  GradMixingArgs args{s,
+                      grad,
+                      image,
+                      operands.kernels,
+                      operands.kernel_scale,
+                      own_kernels ? operands.kernels_stride : 0,
+                      own_kernels && !summed ? 1 : 0,
+                      operands.largest,
+                      out,
+                      plan.basis,
+                      ceil_div(s.out_height, kBlurRows),
+                      0,
+                      high,
+                      summed};
+  with_instance(plan, [&](auto taps, auto steps, auto channels) {
+    run<decltype(taps)::value, decltype(steps)::value, decltype(channels)::value>(plan, args,
+                                                                                  stream);
+  });
+}
+
+}  // namespace blurops

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The CUDA launchers and their kernels, compiled for the host; tests load them by ctypes.
+#include "basis_blur/cuda/adjoint.cu"
+#include "basis_blur/cuda/blur.cu"
+#include "basis_blur/cuda/grad_kernels.cu"
+#include "basis_blur/cuda/grad_mixing.cu"
+#include "basis_blur/cuda/pack.cu"
+
+namespace {
+
+// As problem_of in csrc/bindings.cpp, without a tiling.
+blurops::Problem problem_of(const int64_t* s) {
+  return {static_cast<blurops::DType>(s[0]),
+          static_cast<blurops::Boundary>(s[1]),
+          s[2],
+          s[3],
+          s[4],
+          s[5],
+          s[6],
+          s[7],
+          s[8],
+          s[9],
+          s[10],
+          s[11],
+          s[12],
+          s[13] != 0,
+          s[14] != 0,
+          {}};
+}
+
+}  // namespace
+
+extern "C" {
+
+void emulate(int copies_land_late, int order) {
+  auto& settings = blurops::emulation::settings();
+  settings.copies_land_late = copies_land_late != 0;
+  settings.order = static_cast<blurops::emulation::Order>(order);
+  settings.report.clear();
+}
+
+const char* report() { return blurops::emulation::settings().report.c_str(); }
+
+// NAME_bytes(numbers, high) and NAME(numbers, high, three inputs, out, workspace), as in cuda.h.
+#define EMULATE(name)                                                                          \
+  int64_t name##_bytes(const int64_t* numbers, int high) {                                     \
+    return blurops::name##_cuda_bytes(problem_of(numbers), high != 0);                         \
+  }                                                                                            \
+  void name(const int64_t* numbers, int high, const void* first, const void* second,           \
+            const void* third, void* out, void* workspace) {                                   \
+    blurops::name##_cuda(problem_of(numbers), high != 0, first, second, third, out, workspace, \
+                         nullptr);                                                             \
+  }
+EMULATE(basis_blur)
+EMULATE(basis_blur_adjoint)
+EMULATE(basis_blur_grad_kernels)
+EMULATE(basis_blur_grad_mixing)
+#undef EMULATE
+}

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What nvcc makes of the CUDA kernels, where it is installed: no device is needed.
+
+The instances looked at are those of the reference case, kernels of 33 x 33. A kernel row of a warp
+is 40 products of tensor cores and 240 multiply-adds of 64 pixels with three channels; what comes on
+top of these, addresses, barriers and copies, has a budget.
+"""
+
+import os
+
+import pytest
+
+from tests.cubins import compile_cubin, cuobjdump, innermost_loop, nvcc
+
+pytestmark = pytest.mark.skipif(nvcc() is None, reason="the gates need nvcc")
+
+ARCHITECTURES = ("sm_80", "sm_90a")
+# All of a multiprocessor's 65,536 registers, over the threads that are to share them.
+REGISTERS = {"blur": 128, "adjoint": 168, "grad_kernels": 255, "grad_mixing": 255, "pack": 255}
+# make proof looks at every instance.
+FIRST, LAST = (1, 10) if os.environ.get("BLUROPS_ALL_INSTANCES") else (5, 5)
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def compiled(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    return {
+        name: (
+            folder / f"{name}.cubin",
+            compile_cubin(
+                f"csrc/basis_blur/cuda/{name}.cu",
+                request.param,
+                FIRST,
+                LAST,
+                folder / f"{name}.cubin",
+            ),
+        )
+        for name in REGISTERS
+    }
+
+
+def test_nothing_is_spilled(compiled):
+    for name, (_, kernels) in compiled.items():
+        assert len(kernels) >= 4, name
+        for kernel, used in kernels.items():
+            assert (used.stack, used.spills) == (0, 0), kernel
+
+
+def test_registers(compiled):
+    """As many blocks share a multiprocessor as the kernels are made for."""
+    for name in ("blur", "adjoint"):
+        for kernel, used in compiled[name][1].items():
+            if "tileILi5E" in kernel:
+                assert used.registers <= REGISTERS[name], kernel
+
+
+@pytest.mark.skipif(cuobjdump() is None, reason="no cuobjdump: Triton or a full toolkit has it")
+@pytest.mark.parametrize(
+    ("kernel", "channels", "budget"),
+    [("blur", 3, 375), ("blur", 1, 175), ("adjoint", 3, 380), ("adjoint", 1, 210)],
+)
+def test_the_innermost_loop(compiled, kernel, channels, budget):
+    tile = {"blur": "blur_tile", "adjoint": "spread_tile"}[kernel]
+    loop = innermost_loop(compiled[kernel][0], f"{tile}ILi5ELi2ELi{channels}E")
+    assert loop["HMMA"] == 40
+    assert loop["FFMA"] == 80 * channels
+    assert not loop["LDL"] + loop["STL"]
+    # Operands come as vectors: five of a kernel row, for the adjoint 8 of coefficients and two of
+    # pixels for each channel besides.
+    assert loop["LDS.128"] == (5 if kernel == "blur" else 13 + 2 * channels)
+    assert sum(loop.values()) <= budget
