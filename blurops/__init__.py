@@ -6,6 +6,8 @@ Conventions, the same everywhere:
 - Images are (N, C, H, W); basis kernels (N or 1, B, Kh, Kw) with odd sides and their centre at
   (Kh//2, Kw//2); mixing coefficients (N or 1, B, H, W), shared by the channels. A leading 1
   broadcasts over the batch, nothing else does.
+- Maps of motions are (N or 1, H, W), lengths in pixels (1 is no motion) and angles in radians,
+  counter-clockwise with y upwards; indices into a bank of filters (N or 1, J, H, W), int32.
 - Kernels are **correlated** with the image, as ``torch.nn.functional.conv2d`` does. Turn a
   point-spread function with :func:`flip` first.
 - **Mixing comes after blurring**: ``(H x)[p] = sum_b mixing_b[p] sum_d kernels_b[d] x[p + d]``, so

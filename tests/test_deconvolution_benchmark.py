@@ -74,6 +74,8 @@ def test_both_tables_on_a_folder(tmp_path, capsys, monkeypatch):
     write_image(tmp_path / "a.png", picture(1, 3, 96, 92).float())
     monkeypatch.setattr(experiment, "STAGES", 2)
     monkeypatch.setattr(data, "SHAKE_SIDE", 9)
+    monkeypatch.setattr(experiment, "LEAST_SIDE", 9)
+    monkeypatch.setattr(experiment, "CACHE", tmp_path / "cache")
     rows_at = tmp_path / "rows.csv"
     experiment.main([
         "--folder", str(tmp_path), "--kernels", "1", "--sigmas", "0.01", "--weights", "1e-3",

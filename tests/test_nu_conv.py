@@ -19,23 +19,27 @@ each_boundary = pytest.mark.parametrize("boundary", BOUNDARIES)
 DENSE = accuracy(torch.float64, 1000).relative
 
 
-def dense(t, boundary):
-    """The map of one sample, entry by entry from the equation: (out channels, H, W, C, H, W)."""
-    bank, index, weight = t["bank"], t["index"][0], t["weight"][0]
+def terms(t, boundary):
+    """Every term of the equation, of one sample: the places in grad, image, bank and weight."""
+    bank, index = t["bank"], t["index"][0]
     channels, height, width = t["image"].shape[1:]
     kh, kw = bank.shape[-2:]
     oy, ox = (0, 0) if boundary == "valid" else (kh // 2, kw // 2)
     own = bank.ndim == 4
-    out = torch.zeros(t["grad"].shape[1], *index.shape[1:], channels, height, width).double()
-    places = itertools.product(*map(range, (*index.shape, channels, kh, kw)))
-    for j, y, x, c, dy, dx in places:
+    for j, y, x, c, dy, dx in itertools.product(*map(range, (*index.shape, channels, kh, kw))):
         v, u = source(y + dy - oy, height, boundary), source(x + dx - ox, width, boundary)
-        if v is None or u is None:
-            continue
-        f = int(index[j, y, x])
-        tap = bank[f, c, dy, dx] if own else bank[f, dy, dx]
-        out[0 if own else c, y, x, c, v, u] += weight[j, y, x] * tap
-    return out
+        if v is not None and u is not None:
+            f = int(index[j, y, x])
+            tap = (f, c, dy, dx) if own else (f, dy, dx)
+            yield (0, 0 if own else c, y, x), (0, c, v, u), tap, (0, j, y, x)
+
+
+def dense(t, boundary):
+    """The map of one sample, entry by entry: (filtered image, image)."""
+    out = torch.zeros(*t["grad"].shape, *t["image"].shape, dtype=torch.float64)
+    for filtered, pixel, tap, weight in terms(t, boundary):
+        out[filtered + pixel] += t["weight"][weight] * t["bank"][tap]
+    return out.view(t["grad"].numel(), t["image"].numel())
 
 
 @each_path
@@ -48,7 +52,7 @@ def test_is_the_dense_matrix_and_its_transpose(path, boundary, own):
             continue
         t = shape.tensors(boundary, torch.float64, 1)
         field, keywords = (t["bank"], t["index"], t["weight"]), {"boundary": boundary}
-        matrix = dense(t, boundary).flatten(3).flatten(0, 2)
+        matrix = dense(t, boundary)
         keywords["backend"] = require(path)
         filtered = blurops.nu_conv(t["image"], *field, **keywords)
         spread = blurops.nu_conv_adjoint(t["grad"], *field, **keywords)
@@ -68,15 +72,13 @@ def test_gradients_are_those_of_the_dense_matrix(path, boundary, own):
     by_weight = blurops.nu_conv_grad_weight(
         t["grad"], t["image"], t["bank"], t["index"], True, **keywords
     )
-    # The form is linear in each argument: its derivative by an entry is its value at a unit entry.
-    for name, got in (("bank", by_bank), ("weight", by_weight)):
-        expected = torch.empty_like(t[name]).flatten()
-        for i in range(expected.numel()):
-            unit = torch.zeros_like(t[name])
-            unit.view(-1)[i] = 1
-            matrix = dense({**t, name: unit}, boundary).flatten(3).flatten(0, 2)
-            expected[i] = t["grad"].flatten() @ (matrix @ t["image"].flatten())
-        assert relative_error(got.flatten(), expected) <= DENSE
+    expected = {name: torch.zeros_like(t[name]) for name in ("bank", "weight")}
+    for filtered, pixel, tap, weight in terms(t, boundary):
+        product = t["grad"][filtered] * t["image"][pixel]
+        expected["bank"][tap] += product * t["weight"][weight]
+        expected["weight"][weight] += product * t["bank"][tap]
+    assert relative_error(by_bank, expected["bank"]) <= DENSE
+    assert relative_error(by_weight, expected["weight"]) <= DENSE
 
 
 @each_path
@@ -115,6 +117,20 @@ def test_a_filter_nobody_picks_has_no_gradient(path):
     by_bank = blurops.nu_conv_grad_bank(*args, backend=require(path))
     assert not by_bank[1].any()
     assert by_bank[0].any()
+
+
+@each_path
+@pytest.mark.parametrize("width", [3, 19, 33])
+def test_a_nan_stays_where_the_filters_reach(path, width):
+    """No further, however the taps are cut into vectors."""
+    t = Conv(1, 1, 3, 90, 2, 2, (1, width)).tensors("zeros", torch.float32, 13)
+    t["image"][0, 0, 1, 45] = torch.nan
+    field, keywords = (t["bank"], t["index"], t["weight"]), {"boundary": "zeros"}
+    for op in (blurops.nu_conv, blurops.nu_conv_adjoint):
+        result = op(t["image"], *field, backend=require(path), **keywords)
+        expected = torch.zeros(3, 90, dtype=torch.bool)
+        expected[1, 45 - width // 2 : 46 + width // 2] = True
+        assert torch.equal(result[0, 0].isnan(), expected)
 
 
 IMAGE, BANK = torch.zeros(2, 3, 8, 9), torch.zeros(4, 3, 5)

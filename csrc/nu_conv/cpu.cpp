@@ -149,7 +149,8 @@ void nu_conv_grad_bank_cpu(const NuConv& problem, const void* grad, const void* 
   std::vector<double> partial(plan.chunks * kernels * problem.kernel_height * problem.kernel_width,
                               0.0);
   plan.partial = partial.data();
-  const size_t scratch = kernels * kBankRows * plan.row.stride() * element(problem.dtype);
+  const size_t scratch =
+      (kernels * kBankRows * plan.row.stride() + problem.out_channels()) * element(problem.dtype);
   launch.run(launch.kernels.grad_bank[launch.code()], groups * plan.chunks, scratch);
   sum_partials(partial, plan.chunks, problem.dtype, out);
 }

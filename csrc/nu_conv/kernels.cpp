@@ -282,28 +282,33 @@ void flush_bank(const NuConvPlan& plan, int64_t chunk, int64_t top, int64_t rows
   clear(sums, bank_sums<A>(plan));
 }
 
-// sums += weight_j grad_c times the window, for every filter j of pixel x.
-template <typename T, typename A>
-void add_to_bank(const NuConvPlan& plan, const Row<T>& row, const T* grad, int64_t x,
-                 const A* image, int64_t rows, A* sums) {
+// sums += weight_j grad_c times the window at `image`, for filters j0 .. of pixel x and the rows of
+// taps of a unit; channel c of the bank, and channels c .. c + count - 1 of the image.
+template <int kPicked, typename T, typename A>
+inline __attribute__((always_inline)) void add_to_bank(const NuConvPlan& plan, const Row<T>& row,
+                                                       int64_t j0, int64_t x, int64_t c,
+                                                       const A* values, int64_t count,
+                                                       const A* image, int64_t rows, A* sums) {
   using V = Simd<A>;
-  const NuConv& p = plan.problem;
   const TapRow& r = plan.row;
-  const int64_t passes = p.bank_channels(), summed = p.own ? 1 : p.channels;
-  for (int64_t pass = 0; pass < passes; ++pass) {
-    for (int64_t dy = 0; dy < rows; ++dy) {
-      for (int64_t v = 0; v < r.vectors(); ++v) {
-        const A* source = image + pass * plan.plane + dy * plan.pitch + x + r.first(v);
-        typename V::Vec product = {};
-        for (int64_t c = 0; c < summed; ++c) {
-          product += A(load(grad[c * row.plane + x])) * V::read(source + c * plan.plane);
-        }
-        for (int64_t j = 0; j < p.picked; ++j) {
-          const int64_t at = j * row.plane + x;
-          const int64_t kernel = row.index[at] * passes + pass;
-          A* to = sums + (kernel * kBankRows + dy) * r.stride() + v * V::kLanes;
-          V::write(to, V::read(to) + A(load(row.weight[at])) * product);
-        }
+  const int64_t vectors = r.vectors(), last = r.first(vectors - 1);
+  A* targets[kPicked];
+  A weights[kPicked];
+  for (int j = 0; j < kPicked; ++j) {
+    const int64_t at = (j0 + j) * row.plane + x;
+    const int64_t kernel = row.index[at] * plan.problem.bank_channels() + c;
+    targets[j] = sums + kernel * kBankRows * r.stride();
+    weights[j] = load(row.weight[at]);
+  }
+  for (int64_t dy = 0; dy < rows; ++dy, image += plan.pitch) {
+    for (int64_t v = 0; v < vectors; ++v) {
+      const A* source = image + (v + 1 < vectors ? v * V::kLanes : last);
+      auto product = values[0] * V::read(source);
+      for (int64_t i = 1; i < count; ++i) product += values[i] * V::read(source + i * plan.plane);
+#pragma GCC unroll 4
+      for (int j = 0; j < kPicked; ++j) {
+        V::write(targets[j], V::read(targets[j]) + weights[j] * product);
+        targets[j] += V::kLanes;
       }
     }
   }
@@ -322,6 +327,7 @@ void grad_bank_unit(const NuConvPlan& plan, int64_t unit, void* scratch) {
   const int64_t rows = smaller(kBankRows, p.kernel_height - top);
   const int64_t all = p.count * p.out_height;
   A* sums = static_cast<A*>(scratch);
+  A* values = sums + bank_sums<A>(plan);
   clear(sums, bank_sums<A>(plan));
   int64_t pixels = 0;
   for (int64_t i = all * chunk / plan.chunks; i < all * (chunk + 1) / plan.chunks; ++i) {
@@ -331,7 +337,16 @@ void grad_bank_unit(const NuConvPlan& plan, int64_t unit, void* scratch) {
         static_cast<const T*>(plan.first) + n * p.out_channels() * row.plane + y * p.out_width;
     const A* image = window_of<T, A>(plan, n, 0, y + top);
     for (int64_t x = 0; x < p.out_width; ++x) {
-      add_to_bank(plan, row, grad, x, image, rows, sums);
+      for (int64_t c = 0; c < p.out_channels(); ++c) values[c] = load(grad[c * row.plane + x]);
+      for (int64_t c = 0; c < p.bank_channels(); ++c) {
+        for (int64_t j = 0; j < p.picked; j += kPickedGroup) {
+          with_number<kPickedGroup>(p.picked - j, [&](auto number) __attribute__((always_inline)) {
+            constexpr int kPicked = decltype(number)::value;
+            add_to_bank<kPicked>(plan, row, j, x, c, values, p.out_channels(),
+                                 image + c * plan.plane + x, rows, sums);
+          });
+        }
+      }
       if (++pixels % kPixelsPerFlush == 0) flush_bank(plan, chunk, top, rows, sums);
     }
   }

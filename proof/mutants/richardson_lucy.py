@@ -15,7 +15,7 @@ SOLVER = Selection(("tests/test_presets.py", "tests/test_richardson_lucy.py"), _
 
 _FORMULA = "blurops/ops/rl_step/formula.py"
 _SATURATE = "blurops/ops/saturate/reference.py"
-_MIXED = "blurops/operators/mixed.py"
+_KEPT = "blurops/operators/kept.py"
 _OPERATOR = "blurops/operators/operator.py"
 _SOLVER = "blurops/solvers/richardson_lucy.py"
 _UPDATE = "blurops/solvers/update.py"
@@ -119,7 +119,7 @@ FORMULA = (
 SOLVE = (
     Mutant(
         "operators: kept column sums outlive a change of the kernels",
-        _MIXED,
+        _KEPT,
         "kept is now and version == now._version",
         "kept is now",
         OPERATORS,
