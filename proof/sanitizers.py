@@ -27,6 +27,7 @@ TESTS = (
     "tests/test_backward.py",
     "tests/test_basis_blur.py",
     "tests/test_contract.py",
+    "tests/test_gather_ops.py",
     "tests/test_rl_native.py",
     "tests/test_tiles.py",
 )
@@ -87,6 +88,14 @@ PLANTS = (
         new="threads), kernels.scratch_bytes(plan) - 4096);",
         report="AddressSanitizer: heap-buffer-overflow",
         keyword="kernels_in_parts",
+    ),
+    Plant(
+        name="an extended image without its last row",
+        file="csrc/common/extended.h",
+        old="memory_ = allocate(planes * plane * sizeof(A));",
+        new="memory_ = allocate((planes * plane - pitch) * sizeof(A));",
+        report="AddressSanitizer: heap-buffer-overflow",
+        keyword="test_gather_ops and every_instruction_set",
     ),
 )
 
