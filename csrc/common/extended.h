@@ -22,19 +22,19 @@ inline std::vector<int64_t> extended_map(int64_t length, int64_t anchor, int64_t
 }
 
 // For every pixel of an axis, the extended positions that read it, in ascending order: those of
-// pixel q are sources[begin[q] .. begin[q + 1]).
-struct Sources {
-  std::vector<int64_t> begin, sources;
+// pixel q are positions[begin[q] .. begin[q + 1]).
+struct Readers {
+  std::vector<int64_t> begin, positions;
 
-  Sources(const std::vector<int64_t>& map, int64_t size) : begin(size + 1, 0) {
+  Readers(const std::vector<int64_t>& map, int64_t size) : begin(size + 1, 0) {
     for (int64_t q : map) {
       if (q >= 0) ++begin[q + 1];
     }
     for (int64_t q = 0; q < size; ++q) begin[q + 1] += begin[q];
-    sources.resize(begin[size]);
+    positions.resize(begin[size]);
     std::vector<int64_t> next(begin.begin(), begin.end() - 1);
     for (size_t u = 0; u < map.size(); ++u) {
-      if (map[u] >= 0) sources[next[map[u]]++] = static_cast<int64_t>(u);
+      if (map[u] >= 0) positions[next[map[u]]++] = static_cast<int64_t>(u);
     }
   }
 };

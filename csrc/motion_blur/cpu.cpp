@@ -118,9 +118,9 @@ void motion_blur_adjoint_cpu(const MotionBlur& problem, const void* image, const
   plan.divided = launch.divided.get();
   plan.first = image;
   launch.run(launch.kernels.divide, problem.count * problem.out_height, 0);
-  const Sources sources(launch.row_map, problem.height);
-  plan.source_begin = sources.begin.data();
-  plan.sources = sources.sources.data();
+  const Readers readers(launch.row_map, problem.height);
+  plan.source_begin = readers.begin.data();
+  plan.sources = readers.positions.data();
   plan.column_map = launch.column_map.data();
   constexpr int64_t kRows = 4;  // kChannelGroup of kernels.cpp
   launch.run(launch.kernels.adjoint, problem.count * problem.height,

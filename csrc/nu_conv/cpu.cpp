@@ -117,16 +117,16 @@ void nu_conv_adjoint_cpu(const NuConv& problem, const void* image, const void* b
   plan.index = static_cast<const int32_t*>(index);
   plan.weight = weight;
   plan.out = out;
-  const Sources sources(launch.row_map, problem.height);
-  plan.source_begin = sources.begin.data();
-  plan.sources = sources.sources.data();
+  const Readers readers(launch.row_map, problem.height);
+  plan.source_begin = readers.begin.data();
+  plan.sources = readers.positions.data();
   const int64_t columns = static_cast<int64_t>(launch.column_map.size());
   plan.spread_pitch = (columns + plan.row.lanes + 15) / 16 * 16;
   const int64_t bytes = problem.channels * plan.spread_pitch * element(problem.dtype);
   plan.rows = std::clamp<int64_t>(kBlockBytes / bytes, 1, std::min(kMostRows, problem.height));
   // The block's sums, a folded row, and a target for each extended row that reads the block.
   const size_t scratch = plan.rows * bytes + (problem.width + 2) * element(problem.dtype) +
-                         2 * sizeof(int64_t) * sources.sources.size();
+                         2 * sizeof(int64_t) * readers.positions.size();
   const int64_t blocks = (problem.height + plan.rows - 1) / plan.rows;
   launch.run(launch.kernels.adjoint[launch.code()], problem.count * blocks, scratch);
 }

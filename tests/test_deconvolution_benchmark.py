@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The experiment of tables 1 and 3: its problems are what they say, its tables follow from rows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+from benchmarks import deconvolution as experiment
+from benchmarks import deconvolution_data as data
+from benchmarks import deconvolution_report as report
+from blurops.images import write_image
+from tests.deconvolution import picture
+
+
+@pytest.fixture
+def pictures():
+    return {"picture": picture(1, 1, 48 + 40, 48 + 36).float()}
+
+
+def row(**change):
+    base = experiment.Row(
+        1, "s", "k", 0.01, "IRC, T = 2", 1e-3, 30.0, 0.9, 2.0, 1.0, "iterations", "0.5:29 1.0:30"
+    )
+    return replace(base, **change)
+
+
+def test_uniform_problems_have_real_borders(pictures):
+    kernels = {"k": data.small_kernels(2)["line 15, 30"]}
+    (problem,) = data.uniform(pictures, kernels, (0.0,))
+    assert problem.observed.shape == problem.sharp.shape == (1, 1, 40, 36)
+    side = kernels["k"].shape[0] // 2
+    whole = pictures["picture"]
+    inner = whole[..., 24 - side : 64 + side, 24 - side : 60 + side]
+    torch.testing.assert_close(problem.observed, problem.blur @ inner)
+    assert torch.equal(problem.sharp, whole[..., 24:64, 24:60])
+
+
+def test_moving_problems_have_a_line_per_pixel(pictures):
+    (problem,) = data.moving(pictures, (0.0,))
+    assert problem.observed.shape == problem.sharp.shape
+    assert problem.blur.length.shape == (1, 40, 36)
+    assert float(problem.blur.length.max()) > float(problem.blur.length.min()) + 0.5
+    length, angle = data.camera_lines([3, 3], 0.5, np.array([2.0, 0.0]))
+    # The middle shifts to the right; below it, a turn that moves down on the right moves left.
+    assert float(length[0, 1, 1]) == 3
+    assert float(angle[0, 1, 1]) == 0
+    assert float(length[0, 2, 1]) == pytest.approx(2.5)
+    assert float(angle[0, 1, 2]) == pytest.approx(-np.arctan2(0.5, 2))
+
+
+def test_levin_kernels_are_turned_and_counted_once(tmp_path):
+    first, second = np.arange(1.0, 13).reshape(3, 4), np.eye(3)
+    for i, taps in enumerate((first, first, second)):
+        scipy.io.savemat(tmp_path / f"im_{i}.mat", {"f": taps / taps.sum(), "y": np.ones((4, 4))})
+    found = data.levin_kernels(tmp_path)
+    assert list(found) == ["kernel 1", "kernel 2"]
+    expected = np.zeros((3, 5))
+    expected[:, 1:] = first[::-1, ::-1] / first.sum()
+    np.testing.assert_allclose(found["kernel 1"].numpy(), expected, rtol=1e-6)
+    cells = np.empty((1, 2), object)
+    cells[0, 0], cells[0, 1] = first, second
+    scipy.io.savemat(tmp_path / "all.mat", {"kernels": cells})
+    assert list(data.levin_kernels(tmp_path / "all.mat")) == ["kernel 1", "kernel 2"]
+    scipy.io.savemat(tmp_path / "none.mat", {"g": second})
+    with pytest.raises(SystemExit, match="must hold the variable kernels or f"):
+        data.levin_kernels(tmp_path / "none.mat")
+
+
+def test_both_tables_on_a_folder(tmp_path, capsys, monkeypatch):
+    """Every method, once: it restores, or says that it did not; rows, tables and plot are made."""
+    write_image(tmp_path / "a.png", picture(1, 3, 96, 92).float())
+    monkeypatch.setattr(experiment, "STAGES", 2)
+    monkeypatch.setattr(data, "SHAKE_SIDE", 9)
+    monkeypatch.setattr(experiment, "LEAST_SIDE", 9)
+    monkeypatch.setattr(experiment, "CACHE", tmp_path / "cache")
+    rows_at = tmp_path / "rows.csv"
+    experiment.main([
+        "--folder", str(tmp_path), "--kernels", "1", "--sigmas", "0.01", "--weights", "1e-3",
+        "--csv", str(rows_at),
+    ])  # fmt: skip
+    printed = capsys.readouterr().out
+    rows = report.read(rows_at)
+    wanted = [(t, m.name) for t in (1, 3) for m in experiment.METHODS[t]]
+    assert [(r.table, r.method) for r in rows] == wanted
+    for _, name in wanted:
+        assert f"| {name} |" in printed
+    by_name = {r.method: r for r in rows}
+    assert by_name["FFT"].psnr > by_name["FFT nopad"].psnr
+    assert by_name["IRC, T = 2"].prepared > by_name["FFT"].prepared
+    assert len(by_name["IRC, T = 2"].trace.split()) == 2
+    (tmp_path / "images").mkdir()
+    page = tmp_path / "deconvolution.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    report.main(["--csv", str(rows_at), "--docs", str(tmp_path)])
+    text = page.read_text()
+    assert text.startswith(f"before\n{report.BEGIN}\nTable 1, 1 problems:")
+    assert text.endswith(f"{report.END}\nafter\n")
+    assert "old" not in text
+    assert (tmp_path / "images" / "deconvolution.png").stat().st_size > 0
+
+
+def test_each_method_is_reported_at_its_best_weight():
+    rows = [row(weight=w, psnr=p, scene=s) for s in "ab" for w, p in ((1e-3, 30.0), (1e-2, 31.0))]
+    assert {r.weight for r in report.best(rows)} == {1e-2}
+    assert "| IRC, T = 2 | 31.00 | 0.900 | 2.00 + 1.00 |" in report.table(rows, 1)
+
+
+def test_speed_is_to_the_same_quality():
+    fast = row()
+    slow = row(method="CG, 30 iterations", trace="3:28 6:29.5 9:31")
+    # Both reach 30 dB: in 1 s and in 9 s.
+    assert report.speedups([fast, slow], "IRC, T = 2", "CG, 30 iterations") == [9.0]
+    worse = row(trace="0.5:29 1.0:29.2")
+    assert report.speedups([worse, slow], "IRC, T = 2", "CG, 30 iterations") == [6.0]
