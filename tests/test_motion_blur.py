@@ -144,12 +144,27 @@ def test_the_caps_by_hand(path):
 @each_boundary
 @each_caps
 def test_length_1_changes_nothing_at_all(path, boundary, caps):
+    # Beside some a million times as large, so that the least of weights would show.
     image = random_tensor((1, 3, 9, 21), torch.float32, 5)
+    image *= 10 ** (6 * torch.rand(9, 21, generator=torch.Generator().manual_seed(5)))
     angle = 7 * random_tensor((1, 9, 21), torch.float32, 6)
-    keywords = {"boundary": boundary, "caps": caps, "backend": require(path)}
-    for op in (blurops.motion_blur, blurops.motion_blur_adjoint):
-        size = ((9, 21),) if op is blurops.motion_blur_adjoint else ()
-        assert torch.equal(op(image, torch.ones(1, 9, 21), angle, *size, **keywords), image)
+    still, keywords = torch.ones(1, 9, 21), {"caps": caps, "backend": require(path)}
+    if boundary != "valid":
+        result = blurops.motion_blur(image, still, angle, boundary=boundary, **keywords)
+        assert torch.equal(result, image)
+        result = blurops.motion_blur_adjoint(image, still, angle, boundary=boundary, **keywords)
+        assert torch.equal(result, image)
+    # Every other pixel moves, so that the window is wide.
+    inner, moving = (slice(None), slice(2, -2), slice(2, -2)), torch.arange(21) % 2 == 0
+    length = torch.where(moving, 5.0, still)
+    if boundary == "valid":
+        length, angle, image_there = length[inner], angle[inner], image[..., 2:-2, 2:-2]
+        moving = moving[2:-2]
+    else:
+        image_there = image
+    result = blurops.motion_blur(image, length, angle, boundary=boundary, **keywords)
+    assert torch.equal(result[..., ~moving], image_there[..., ~moving])
+    assert not torch.equal(result[..., moving], image_there[..., moving])
 
 
 @each_path
