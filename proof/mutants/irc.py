@@ -4,7 +4,10 @@
 from proof.engine import Mutant, Selection
 
 IRC = Selection(("tests/test_irc.py",), "not rejects")
-SPLITTING = Selection(("tests/test_splitting.py",), "not rejects")
+SPLITTING = Selection(("tests/test_splitting.py",), "TestThresholds or TestStages")
+BASELINES = Selection(
+    ("tests/test_splitting.py",), "TestConjugateGradients or TestFourier or TestAgreement and 0.5"
+)
 PATCHES = Selection(("tests/test_patches.py",), "not reject")
 
 _IRC = "blurops/solvers/irc.py"
@@ -123,42 +126,42 @@ PRIORS = (
         _CG,
         "*[penalty / 2] * len(filters)]",
         "*[penalty] * len(filters)]",
-        SPLITTING,
+        BASELINES,
     ),
     Mutant(
         "cg: one step length for all samples",
         _CG,
         "return each.square().sum((1, 2, 3), keepdim=True)",
         "return each.square().sum((0, 1, 2, 3), keepdim=True)",
-        SPLITTING,
+        BASELINES,
     ),
     Mutant(
         "cg: directions are not conjugate",
         _CG,
         "direction = slope + share * direction",
         "direction = slope + 0 * share * direction",
-        SPLITTING,
+        BASELINES,
     ),
     Mutant(
         "fft: kernels are convolved",
         _FFT,
         "placed = F.pad(flip(kernel), ",
         "placed = F.pad(kernel, ",
-        SPLITTING,
+        BASELINES,
     ),
     Mutant(
         "fft: the data weight is left out below",
         _FFT,
         "below = self._share * self._spectra.power",
         "below = self._spectra.power",
-        SPLITTING,
+        BASELINES,
     ),
     Mutant(
         "fft: borders are extended and not tapered",
         _FFT,
         "_PASSES = 4",
         "_PASSES = 0",
-        SPLITTING,
+        BASELINES,
     ),
     Mutant(
         "patches: kernels are those of another pixel",
