@@ -76,7 +76,8 @@ def admm_irc(
         combine: `"filters"` or `"outputs"`, as in :func:`irc`.
         initial: (N, C, H, W) first estimate, of the sharp size. Default: the observation, its
             border replicated outwards where the sharp image is larger.
-        tol: stop when a stage changes the image by no more than this, relative to its norm.
+        tol: stop when a stage changes the image by no more than this, relative to its norm; 0 goes
+            through all stages.
         callback: called as `callback(stage, image, residual)` after each stage.
         progress: show a progress bar on stderr.
 

@@ -52,7 +52,7 @@ def cg_deblur(
         initial: (N, C, H, W) first estimate, of the sharp size. Default: the observation, its
             border replicated outwards where the sharp image is larger.
         tol: with a weight, stop when a stage changes the image by no more than this, relative to
-            its norm.
+            its norm; 0 goes through all stages.
         callback: called as `callback(iteration, image, residual)` after each iteration, or each
             stage with a weight.
         progress: show a progress bar on stderr.

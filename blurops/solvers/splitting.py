@@ -138,7 +138,8 @@ def alternate(
             ]
         if track.add(image, problem.norm(rest) / scale):
             break
-        if track.changes[-1] <= chosen.tol:
+        # An image that stood still while multipliers moved has not arrived: 0 is never reached.
+        if chosen.tol and track.changes[-1] <= chosen.tol:
             track.status = "converged"
             break
     return track.result()
