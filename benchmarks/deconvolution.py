@@ -18,17 +18,19 @@ import argparse
 import csv
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import skimage.metrics
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
 import blurops
 from benchmarks import deconvolution_data as data
 from benchmarks.deconvolution_data import Problem
+from benchmarks.memory import cpu_name
 from blurops import UniformBlur, difference_filters
 from blurops.solvers import Deconvolution
 
@@ -61,6 +63,9 @@ class Row:
     seconds: float
     status: str
     trace: str  # "seconds:psnr" after each stage, without preparation
+    cpu: str = ""
+    threads: int = 0
+    torch: str = ""
 
 
 @dataclass(frozen=True)
@@ -176,19 +181,20 @@ METHODS = {
 
 def psnr(image: Tensor, truth: Tensor) -> float:
     """Of values in [0, 1], over the middle of the image that is as large as the truth."""
-    error = (_middle(image, truth).clamp(0, 1) - truth).square().mean()
+    error = (middle(image, truth.shape[-2:]).clamp(0, 1) - truth).square().mean()
     return -10 * math.log10(max(float(error), 1e-12))
 
 
 def ssim(image: Tensor, truth: Tensor) -> float:
     """By scikit-image with its default window."""
-    values = _middle(image, truth).clamp(0, 1)[0, 0].numpy()
+    values = middle(image, truth.shape[-2:]).clamp(0, 1)[0, 0].numpy()
     return float(skimage.metrics.structural_similarity(values, truth[0, 0].numpy(), data_range=1))
 
 
-def _middle(image: Tensor, truth: Tensor) -> Tensor:
-    top, left = ((n - m) // 2 for n, m in zip(image.shape[-2:], truth.shape[-2:], strict=True))
-    return image[..., top : top + truth.shape[-2], left : left + truth.shape[-1]]
+def middle(image: Tensor, size: Sequence[int]) -> Tensor:
+    """The (H, W) = `size` in the middle of an image."""
+    top, left = ((n - m) // 2 for n, m in zip(image.shape[-2:], size, strict=True))
+    return image[..., top : top + size[0], left : left + size[1]]
 
 
 def measure(
@@ -234,6 +240,7 @@ def _run(
         table, problem.scene, problem.kernel, problem.sigma, method.name, weight,
         psnr(image, problem.sharp), ssim(image, problem.sharp), preparation, seconds,
         result.status, " ".join(f"{s:.4f}:{p:.3f}" for s, p in trace),
+        cpu_name(), torch.get_num_threads(), torch.__version__,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@
 from proof.engine import Mutant, Selection
 
 IRC = Selection(("tests/test_irc.py",), "not rejects")
-SPLITTING = Selection(("tests/test_splitting.py",), "TestThresholds or TestStages")
+SPLITTING = Selection(("tests/test_splitting.py",), "TestThresholds or TestStages or TestMinimal")
 BASELINES = Selection(
     ("tests/test_splitting.py",), "TestConjugateGradients or TestFourier or TestAgreement and 0.5"
 )
