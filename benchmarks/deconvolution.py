@@ -157,6 +157,7 @@ METHODS = {
         Method("FFT nopad", _nothing, _fft("none")),
         Method("Laplacian", _nothing, _laplacian),
         Method("CG, 5 iterations", _nothing, _cg(5)),
+        Method("CG, 10 iterations", _nothing, _cg(10)),
         Method("CG, 30 iterations", _nothing, _cg(30)),
         Method("IRC, T = 2", _inverse, _irc(2)),
         Method("IRC, T = 5", _inverse, _irc(5)),
@@ -167,6 +168,7 @@ METHODS = {
     3: (
         Method("NU-FFT", _nothing, _patches),
         Method("NU-CG, 5 iterations", _nothing, _cg(5)),
+        Method("NU-CG, 10 iterations", _nothing, _cg(10)),
         Method("NU-CG, 30 iterations", _nothing, _cg(30)),
         Method("NU-IRC, T = 2", _inverse, _irc(2)),
         Method("NU-IRC, T = 5", _inverse, _irc(5)),
@@ -203,12 +205,14 @@ def measure(
     """Every method on one problem, at the weights for noise of 0.01 that `weights(method)` says."""
     rows, scale, made = [], (problem.sigma / 0.01) ** 2, {}
     for method in METHODS[table]:
+        if not (chosen := list(weights(method.name))):
+            continue
         if method.prepare not in made:
             begun = time.perf_counter()
             prepared = method.prepare(problem)
             made[method.prepare] = prepared, time.perf_counter() - begun
         prepared, preparation = made[method.prepare]
-        for weight in weights(method.name):
+        for weight in chosen:
             runs = [
                 _run(table, problem, method, prepared, preparation, weight * scale)
                 for _ in range(repeats)
@@ -299,6 +303,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
                         help="of the prior, at noise 0.01")  # fmt: skip
     parser.add_argument("--folder", type=Path, help="pictures to use instead of ours")
     parser.add_argument("--levin", type=Path, help="Levin's kernels: a .mat file or their folder")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="of the tables' methods")
     parser.add_argument("--only", nargs="+", metavar="SCENE", help="of the photographs, by name")
     parser.add_argument("--retime", action="store_true",
                         help="measure the best weights of the rows in --csv again")  # fmt: skip
@@ -320,8 +325,12 @@ def main(argv: list[str] | None = None) -> None:
         if options.retime:
             write(options.csv, retimed(rows, table, chosen, best))
             continue
+
+        def weights(method: str) -> Sequence[float]:
+            return options.weights if method in (options.methods or [method]) else ()
+
         for problem in tqdm(chosen, desc=f"table {table}"):
-            rows += measure(table, problem, lambda method: options.weights)
+            rows += measure(table, problem, weights)
             write(options.csv, rows)
     print(report.text(rows))
 

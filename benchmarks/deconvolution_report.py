@@ -6,6 +6,7 @@ python -m benchmarks.deconvolution_report      # writes them into docs/deconvolu
 
 import argparse
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import groupby
@@ -193,9 +194,17 @@ def text(rows: Sequence[Row]) -> str:
                         f" sooner in the median (from {min(ratios):.1f} to {max(ratios):.1f}),"
                         " inverse filters not counted."
                     )
-    diverged = sum(row.status == "diverged" for row in rows)
-    parts.append(f"{diverged} of {len(rows)} runs diverged.")
-    return "\n\n".join(parts + _machines(rows))
+    return "\n\n".join([*parts, divergence(rows), *_machines(rows)])
+
+
+def divergence(rows: Sequence[Row]) -> str:
+    """Which methods diverged, and in how many of their runs at all weights."""
+    runs = Counter(row.method for row in rows)
+    failed = Counter(row.method for row in rows if row.status == "diverged")
+    if not failed:
+        return f"None of {len(rows)} runs diverged."
+    named = [f"{method}, {count} of {runs[method]} runs" for method, count in failed.items()]
+    return f"Diverged: {'; '.join(named)}. Of the others none."
 
 
 def _machines(rows: Sequence[Row]) -> list[str]:

@@ -129,6 +129,12 @@ def test_ends_of_the_grid_are_named():
     assert report.edges(inside + last, 1) == "Best at an end of the grid: FFT at noise 0.01."
 
 
+def test_divergence_is_told():
+    rows = [row(), row(status="diverged"), row(method="FFT")]
+    assert report.divergence(rows).startswith("Diverged: IRC, T = 2, 1 of 2 runs.")
+    assert report.divergence(rows[:1]) == "None of 1 runs diverged."
+
+
 def test_nearness_is_counted_and_timed():
     """One problem of two comes near; there it is 3 against 9 seconds."""
     rows = [
