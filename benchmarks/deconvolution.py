@@ -280,8 +280,9 @@ def retimed(rows: list[Row], table: int, chosen: list[Problem], best: list[Row])
         for row in measure(table, problem, weights, REPEATS):
             at = next(i for i, old in enumerate(rows) if _place(old) == _place(row)
                       and math.isclose(old.weight, row.weight))  # fmt: skip
-            # Preparation is kept from the first run: later ones find a bank's filters on disk.
-            rows[at] = replace(row, weight=rows[at].weight, prepared=rows[at].prepared)
+            # The first run made a bank's filters, later ones find them on disk.
+            prepared = rows[at].prepared if table == 3 else row.prepared
+            rows[at] = replace(row, weight=rows[at].weight, prepared=prepared)
     return rows
 
 
@@ -317,7 +318,7 @@ def main(argv: list[str] | None = None) -> None:
     options = arguments(argv)
     options.sigmas = tuple(options.sigmas)
     rows: list[Row] = report.read(options.csv) if options.retime else []
-    best = report.best(rows)
+    best = [row for row in report.best(rows) if row.method in (options.methods or [row.method])]
     for table in options.table or (1, 3):
         chosen = problems(table, options)
         if options.only:

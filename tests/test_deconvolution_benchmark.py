@@ -100,9 +100,8 @@ def test_both_tables_on_a_folder(tmp_path, capsys, monkeypatch):
     assert len(by_name["IRC, T = 2"].trace.split()) == 2
     experiment.main([*given, "--retime", "--table", "1", "--only", "a"])
     again = report.read(rows_at)
-    assert [replace(r, seconds=0, trace="") for r in again] == [
-        replace(r, seconds=0, trace="") for r in rows
-    ]
+    timeless = {"seconds": 0, "prepared": 0, "trace": ""}
+    assert [replace(r, **timeless) for r in again] == [replace(r, **timeless) for r in rows]
     assert all((a == b) == (a.table == 3) for a, b in zip(again, rows, strict=True))
     (tmp_path / "images").mkdir()
     page = tmp_path / "deconvolution.md"
@@ -158,5 +157,7 @@ def test_speed_is_to_the_same_quality():
     slow = row(method="CG, 30 iterations", trace="3:28 6:29.5 9:31")
     # Both reach 30 dB: in 1 s and in 9 s.
     assert report.speedups([fast, slow], "IRC, T = 2", "CG, 30 iterations") == [9.0]
+    assert report.sooner([fast, slow], 1).splitlines()[-1] == "| IRC, T = 2 | 9.0, 9.0 to 9.0 |"
+    assert report.sooner([fast], 1) == ""
     worse = row(trace="0.5:29 1.0:29.2")
     assert report.speedups([worse, slow], "IRC, T = 2", "CG, 30 iterations") == [6.0]
