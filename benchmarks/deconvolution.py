@@ -324,7 +324,13 @@ def main(argv: list[str] | None = None) -> None:
         if options.only:
             chosen = [problem for problem in chosen if problem.scene in options.only]
         if options.retime:
-            write(options.csv, retimed(rows, table, chosen, best))
+            rows = retimed(rows, table, chosen, best)
+            counted = {(_place(row), row.weight) for row in report.best(rows)}
+            rows = [  # times, and how they came about, are of interest at the best weights alone
+                row if (_place(row), row.weight) in counted else replace(row, trace="")
+                for row in rows
+            ]
+            write(options.csv, rows)
             continue
 
         def weights(method: str) -> Sequence[float]:
