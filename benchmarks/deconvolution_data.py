@@ -30,6 +30,7 @@ PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
     "rocket": skimage.data.rocket,
 }
 SHAKE_SIDE = 25
+LONGEST = 35.0  # of straight motions, pixels (Eboli et al., section 4)
 MARGIN = 24  # of the sharp picture around an observation, at least half of any kernel
 
 
@@ -138,6 +139,9 @@ def moving(pictures: dict[str, Tensor], sigmas: tuple[float, ...]) -> Iterator[P
         shift = draw.uniform(-8, 8, size=2)
         size = [n - 2 * MARGIN for n in picture.shape[-2:]]
         length, angle = camera_lines(size, turn, shift)
+        if float(length.max()) > LONGEST:  # a turn moves the corners of large pictures far
+            share = (LONGEST - 1) / (float(length.max()) - 1)
+            length = 1 + share * (length - 1)
         blur = MotionBlur(length, angle, boundary="valid")
         for sigma in sigmas:
             yield _observe(scene, f"turn {turn:+.3f}", sigma, picture, blur)

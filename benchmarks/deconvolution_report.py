@@ -6,6 +6,7 @@ python -m benchmarks.deconvolution_report      # writes them into docs/deconvolu
 
 import argparse
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import groupby
@@ -30,6 +31,13 @@ PAPER = {
         "NU-CG, 30 iterations": "26.77 dB, 0.864, 335 s",
         "NU-IRC, T = 2": "26.54 dB, 0.855, 0.8 s (GPU)",
     },
+}
+# What the others are compared with, how near counts as equal, and who should be faster.
+REFERENCE = {1: "CG, 30 iterations", 3: "NU-CG, 30 iterations"}
+NEAR = 0.1
+FAST = {
+    1: ("IRC, T = 2", "IRC, T = 1, wide, minimal", "IRC, T = 2, wide, minimal"),
+    3: ("NU-IRC, T = 2", "NU-IRC, T = 1, bilinear, minimal", "NU-IRC, T = 2, bilinear, minimal"),
 }
 
 
@@ -81,6 +89,12 @@ def speedups(rows: Sequence[Row], fast: str, slow: str) -> list[float]:
     return ratios
 
 
+def place(page: Path, begin: str, end: str, content: str) -> None:
+    """Put something between two marks of a page."""
+    before, rest = page.read_text().split(begin)
+    page.write_text(f"{before}{begin}\n{content}\n{end}{rest.split(end)[1]}")
+
+
 def table(rows: Sequence[Row], number: int) -> str:
     """Means over all problems of a table, at each noise level."""
     some = [row for row in best(rows) if row.table == number]
@@ -94,7 +108,8 @@ def table(rows: Sequence[Row], number: int) -> str:
         cells = [method]
         for sigma in sigmas:
             own = [row for row in some if (row.method, row.sigma) == (method, sigma)]
-            filters = mean(row.prepared for row in own)
+            # A bank is made once, ahead of all pictures.
+            filters = mean(row.prepared for row in own) if number == 1 else 0
             seconds = f"{mean(row.seconds for row in own):.2f}"
             cells += [
                 f"{mean(row.psnr for row in own):.2f}",
@@ -105,26 +120,106 @@ def table(rows: Sequence[Row], number: int) -> str:
     return "\n".join(lines)
 
 
+def near(rows: Sequence[Row], number: int) -> str:
+    """Of every method, where and when it comes near the best of conjugate gradients."""
+    reference = REFERENCE[number]
+    some = [row for row in best(rows) if row.table == number]
+    goals = {
+        (r.scene, r.kernel, r.sigma): max(p for _, p in points(r)) - NEAR
+        for r in some
+        if r.method == reference
+    }
+    head = (
+        "method",
+        f"PSNR less that of {reference}: mean, least, most",
+        f"within {NEAR} dB of its best",
+        "seconds there, median",
+        "times sooner than it, median",
+    )
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    ends = {(r.scene, r.kernel, r.sigma): r for r in some if r.method == reference}
+    for method in dict.fromkeys(row.method for row in rows if row.table == number):
+        own = [row for row in some if row.method == method]
+        places = [(row.scene, row.kernel, row.sigma) for row in own]
+        gaps = [row.psnr - ends[at].psnr for row, at in zip(own, places, strict=True)]
+        times = [until(row, goals[at]) for row, at in zip(own, places, strict=True)]
+        reached = [t for t in times if t is not None]
+        ratios = [
+            until(ends[at], goals[at]) / t
+            for t, at in zip(times, places, strict=True)
+            if t is not None
+        ]
+        cells = [
+            method,
+            f"{mean(gaps):+.2f}, {min(gaps):+.2f}, {max(gaps):+.2f}",
+            f"{len(reached)} of {len(own)}",
+            f"{median(reached):.3f}" if reached else "",
+            f"{median(ratios):.1f}" if reached else "",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def sooner(rows: Sequence[Row], number: int) -> str:
+    """How many times sooner compensation reaches the PSNR that it and conjugate gradients reach."""
+    some = [row for row in best(rows) if row.table == number]
+    names = list(dict.fromkeys(row.method for row in rows if row.table == number))
+    slow = [name for name in names if "CG" in name]
+    lines = []
+    for fast in (name for name in FAST[number] if name in names):
+        ratios = [speedups(some, fast, name) for name in slow]
+        cells = [f"{median(r):.1f}, {min(r):.1f} to {max(r):.1f}" if r else "" for r in ratios]
+        lines.append(f"| {' | '.join([fast, *cells])} |")
+    if not (lines and slow):
+        return ""
+    head = ["times sooner to the PSNR that both reach: median, range", *slow]
+    return "\n".join([f"| {' | '.join(head)} |", "|---" * len(head) + "|", *lines])
+
+
+def edges(rows: Sequence[Row], number: int) -> str:
+    """The methods whose best weight is the first or last of the grid."""
+    found = []
+    for row in best(rows):
+        grid = sorted(
+            {r.weight for r in rows if (r.table, r.sigma, r.method) ==
+             (row.table, row.sigma, row.method)}
+        )  # fmt: skip
+        if row.table == number and len(grid) > 1 and row.weight in (grid[0], grid[-1]):
+            found.append(f"{row.method} at noise {row.sigma:g}")
+    if not found:
+        return "Every best weight lies inside the grid."
+    return "Best at an end of the grid: " + ", ".join(dict.fromkeys(found)) + "."
+
+
 def text(rows: Sequence[Row]) -> str:
-    """Both tables, and how much sooner residual compensation is where CG gets as well."""
+    """Both tables, each with what its rows say of nearness and speed."""
     parts = []
     for number in sorted({row.table for row in rows}):
         names = {row.method for row in rows if row.table == number}
         count = len({(row.scene, row.kernel, row.sigma) for row in rows if row.table == number})
         parts.append(f"Table {number}, {count} problems:\n\n{table(rows, number)}")
-        fast = "NU-IRC, T = 2" if number == 3 else "IRC, T = 2"
-        chosen = [row for row in best(rows) if row.table == number]
-        for slow in sorted(name for name in names if "CG" in name):
-            ratios = speedups(chosen, fast, slow)
-            if ratios:
-                parts.append(
-                    f"{fast} reaches what it and {slow} both reach {median(ratios):.1f} times"
-                    f" sooner in the median (from {min(ratios):.1f} to {max(ratios):.1f}),"
-                    " inverse filters not counted."
-                )
-    diverged = sum(row.status == "diverged" for row in rows)
-    parts.append(f"{diverged} of {len(rows)} runs diverged.")
-    return "\n\n".join(parts)
+        if REFERENCE[number] in names:
+            parts.append(near(rows, number))
+        parts.append(edges(rows, number))
+        if races := sooner(rows, number):
+            parts.append(races)
+    return "\n\n".join([*parts, divergence(rows), *_machines(rows)])
+
+
+def divergence(rows: Sequence[Row]) -> str:
+    """Which methods diverged, and in how many of their runs at all weights."""
+    runs = Counter(row.method for row in rows)
+    failed = Counter(row.method for row in rows if row.status == "diverged")
+    if not failed:
+        return f"None of {len(rows)} runs diverged."
+    named = [f"{method}, {count} of {runs[method]} runs" for method, count in failed.items()]
+    return f"Diverged: {'; '.join(named)}. Of the others none."
+
+
+def _machines(rows: Sequence[Row]) -> list[str]:
+    """Where the times were taken."""
+    found = dict.fromkeys((r.cpu, r.threads, r.torch) for r in best(rows) if r.cpu)
+    return [f"Times: {cpu}, {n} threads, torch {version}." for cpu, n, version in found]
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
@@ -133,7 +228,11 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     from matplotlib.figure import Figure
 
     numbers = sorted({row.table for row in rows})
-    with mpl.rc_context({"font.size": 9, "axes.grid": True, "grid.alpha": 0.3}):
+    style = {
+        "font.size": 9, "axes.grid": True, "grid.alpha": 0.3,
+        "axes.prop_cycle": mpl.cycler(color=mpl.colormaps["tab20"].colors),
+    }  # fmt: skip
+    with mpl.rc_context(style):
         figure = Figure(figsize=(4.6 * len(numbers), 3.4), layout="constrained")
         for number, axes in zip(numbers, figure.subplots(1, len(numbers), squeeze=False)[0],
                                 strict=True):  # fmt: skip
@@ -158,11 +257,8 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     rows = read(options.csv)
     draw(rows, options.docs / "images" / "deconvolution.png")
-    page = options.docs / "deconvolution.md"
-    before, rest = page.read_text().split(BEGIN)
-    after = rest.split(END)[1]
     picture = "![PSNR against time](images/deconvolution.png)"
-    page.write_text(f"{before}{BEGIN}\n{text(rows)}\n\n{picture}\n{END}{after}")
+    place(options.docs / "deconvolution.md", BEGIN, END, f"{text(rows)}\n\n{picture}")
 
 
 if __name__ == "__main__":

@@ -72,17 +72,24 @@ def test_levin_kernels_are_turned_and_counted_once(tmp_path):
 def test_both_tables_on_a_folder(tmp_path, capsys, monkeypatch):
     """Every method, once: it restores, or says that it did not; rows, tables and plot are made."""
     write_image(tmp_path / "a.png", picture(1, 3, 96, 92).float())
+    taps = np.zeros((8, 9))
+    taps[2, 1:7], taps[5, 4] = 1, 2
+    scipy.io.savemat(tmp_path / "im05_flit01.mat", {"f": taps / taps.sum(), "x": np.ones((4, 4))})
     monkeypatch.setattr(experiment, "STAGES", 2)
-    monkeypatch.setattr(data, "SHAKE_SIDE", 9)
     monkeypatch.setattr(experiment, "LEAST_SIDE", 9)
+    monkeypatch.setattr(experiment, "WIDE", experiment.WIDE | {"size": 21})
+    monkeypatch.setattr(experiment, "REPEATS", 1)
     monkeypatch.setattr(experiment, "CACHE", tmp_path / "cache")
     rows_at = tmp_path / "rows.csv"
-    experiment.main([
-        "--folder", str(tmp_path), "--kernels", "1", "--sigmas", "0.01", "--weights", "1e-3",
-        "--csv", str(rows_at),
-    ])  # fmt: skip
+    given = [
+        "--folder", str(tmp_path), "--levin", str(tmp_path), "--sigmas", "0.01",
+        "--weights", "1e-3", "--csv", str(rows_at),
+    ]  # fmt: skip
+    experiment.main(given)
     printed = capsys.readouterr().out
     rows = report.read(rows_at)
+    assert {r.kernel for r in rows if r.table == 1} == {"kernel 1"}
+    assert all(r.cpu and r.threads and r.torch for r in rows)
     wanted = [(t, m.name) for t in (1, 3) for m in experiment.METHODS[t]]
     assert [(r.table, r.method) for r in rows] == wanted
     for _, name in wanted:
@@ -91,6 +98,11 @@ def test_both_tables_on_a_folder(tmp_path, capsys, monkeypatch):
     assert by_name["FFT"].psnr > by_name["FFT nopad"].psnr
     assert by_name["IRC, T = 2"].prepared > by_name["FFT"].prepared
     assert len(by_name["IRC, T = 2"].trace.split()) == 2
+    experiment.main([*given, "--retime", "--table", "1", "--only", "a"])
+    again = report.read(rows_at)
+    timeless = {"seconds": 0, "prepared": 0, "trace": ""}
+    assert [replace(r, **timeless) for r in again] == [replace(r, **timeless) for r in rows]
+    assert all((a == b) == (a.table == 3) for a, b in zip(again, rows, strict=True))
     (tmp_path / "images").mkdir()
     page = tmp_path / "deconvolution.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
@@ -108,10 +120,44 @@ def test_each_method_is_reported_at_its_best_weight():
     assert "| IRC, T = 2 | 31.00 | 0.900 | 2.00 + 1.00 |" in report.table(rows, 1)
 
 
+def test_ends_of_the_grid_are_named():
+    grid = (1e-3, 3e-3, 1e-2)
+    inside = [row(weight=w, psnr=p) for w, p in zip(grid, (29.0, 30.0, 29.5), strict=True)]
+    assert report.edges(inside, 1) == "Every best weight lies inside the grid."
+    last = [row(method="FFT", weight=w, psnr=w) for w in grid]
+    assert report.edges(inside + last, 1) == "Best at an end of the grid: FFT at noise 0.01."
+
+
+def test_divergence_is_told():
+    rows = [row(), row(status="diverged"), row(method="FFT")]
+    assert report.divergence(rows).startswith("Diverged: IRC, T = 2, 1 of 2 runs.")
+    assert report.divergence(rows[:1]) == "None of 1 runs diverged."
+
+
+def test_nearness_is_counted_and_timed():
+    """One problem of two comes near; there it is 3 against 9 seconds."""
+    rows = [
+        row(scene="a", method="CG, 30 iterations", psnr=30.0, trace="3:28 9:29.95 12:30"),
+        row(scene="b", method="CG, 30 iterations", psnr=31.0, trace="3:28 9:29.95 12:31"),
+        row(scene="a", psnr=29.95, trace="1:29 3:29.92 4:29.95"),
+        row(scene="b", psnr=30.0, trace="1:29 3:29.92 4:30"),
+    ]
+    wanted = "| IRC, T = 2 | -0.53, -1.00, -0.05 | 1 of 2 | 3.000 | 3.0 |"
+    assert wanted in report.near(rows, 1).splitlines()
+
+
+def test_large_pictures_move_no_farther_than_the_bank():
+    (problem,) = data.moving({"p": picture(1, 1, 400, 448).float()}, (0.0,))
+    assert float(problem.blur.length.max()) <= data.LONGEST + 1e-3
+    assert problem.observed.shape == problem.sharp.shape == (1, 1, 352, 400)
+
+
 def test_speed_is_to_the_same_quality():
     fast = row()
     slow = row(method="CG, 30 iterations", trace="3:28 6:29.5 9:31")
     # Both reach 30 dB: in 1 s and in 9 s.
     assert report.speedups([fast, slow], "IRC, T = 2", "CG, 30 iterations") == [9.0]
+    assert report.sooner([fast, slow], 1).splitlines()[-1] == "| IRC, T = 2 | 9.0, 9.0 to 9.0 |"
+    assert report.sooner([fast], 1) == ""
     worse = row(trace="0.5:29 1.0:29.2")
     assert report.speedups([worse, slow], "IRC, T = 2", "CG, 30 iterations") == [6.0]

@@ -147,6 +147,16 @@ def test_periodic_variant(penalty):
     assert float(damped.abs().sum()) < float(filters[0].abs().sum())
 
 
+def test_periodic_variant_on_a_larger_grid_is_cut_off():
+    """Not wrapped around: the middle of what the larger grid holds."""
+    kernel, analysis = random_kernel(5, 7, 2), difference_filters(torch.float64)
+    given = {"ridge": 1e-2, "analysis": analysis, "penalty": 0.3, "method": "fft"}
+    whole = inverse_filters(kernel, size=31, **given)
+    found = inverse_filters(kernel, size=9, grid=31, **given)
+    torch.testing.assert_close(found, whole[..., 11:20, 11:20])
+    assert (found - inverse_filters(kernel, size=9, **given)).abs().max() > 1e-4
+
+
 class TestCache:
     def test_hits_are_equal_and_not_computed(self, tmp_path, monkeypatch):
         bank = linear_motion_bank(5)[:6]
@@ -162,8 +172,8 @@ class TestCache:
     @pytest.mark.parametrize(
         "change",
         [
-            {"size": 9}, {"ridge": 0.02}, {"method": "fft"}, {"penalty": 0.4},
-            {"analysis": [torch.tensor([[1.0, 0, -1]])]}, {"scale": 1.0001},
+            {"size": 9}, {"ridge": 0.02}, {"method": "fft"}, {"method": "fft", "grid": 11},
+            {"penalty": 0.4}, {"analysis": [torch.tensor([[1.0, 0, -1]])]}, {"scale": 1.0001},
         ],
         ids=lambda change: next(iter(change)),
     )  # fmt: skip
@@ -267,6 +277,9 @@ def test_the_released_bank_takes_seconds():
         ({"ridge": -1.0}, ValueError, "ridge must be at least 0"),
         ({"penalty": 0.1}, ValueError, "penalty must be 0 without analysis filters, got 0.1"),
         ({"analysis": [torch.ones(2, 1)]}, ValueError, "analysis must have odd sides"),
+        ({"grid": 41}, ValueError, "grid must be at least size .31., and left out unless"),
+        ({"grid": 9, "method": "fft"}, ValueError, "grid must be at least size .31., .* got 9"),
+        ({"grid": 40, "method": "fft"}, ValueError, "grid must be odd, got 40"),
         ({"method": "svd"}, ValueError, "method must be one of exact, fft, got 'svd'"),
         ({"kernels": torch.zeros(2, 3, 3), "ridge": 0.0}, ValueError,
          "ridge must be larger, because the system of kernels 0 to 1 is singular to working"),

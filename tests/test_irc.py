@@ -22,6 +22,8 @@ from blurops import (
     linear_motion_bank,
     spectral_radius,
 )
+from blurops.solvers.compensation import Correction
+from blurops.solvers.inverse_blur import ZeroPadded
 from tests.deconvolution import kernel, matrix, noisy, picture, psnr, random_blur
 
 
@@ -263,6 +265,36 @@ class TestInverses:
         y = noisy(blur @ sharp, 0.002)
         result = irc(y, blur, *inverse_blur(blur, size=21), iterations=4)
         assert psnr(result.image, sharp) > psnr(y, sharp) + 4
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_filters_that_share_transforms_are_their_sum(self, count):
+        """Two samples of three channels, a border that only one of three filters lacks."""
+        kernels = [
+            torch.stack([kernel(5, 3, seed=10 * i + n) for n in range(count)])[:, None]
+            for i in range(3)
+        ]
+        filters = [UniformBlur(k.requires_grad_(), boundary="zeros") for k in kernels]
+        inverses = [ZeroPadded(filters[0], (3, 5)), *filters[1:]]
+        residuals = [picture(2, 3, 8, 9, seed=1), *(picture(2, 3, 10, 13, seed=s) for s in (2, 3))]
+        found = Correction(inverses)(residuals)
+        expected = sum(d @ r for d, r in zip(inverses, residuals, strict=True))
+        torch.testing.assert_close(found, expected)
+        grads = [torch.autograd.grad((r**2).sum(), kernels) for r in (found, expected)]
+        torch.testing.assert_close(*grads)
+        # Not alike: another border, another size.
+        for other in (
+            UniformBlur(kernels[1]),
+            UniformBlur(kernels[1][..., 1:-1, :], boundary="zeros"),
+        ):
+            some = [inverses[0], other, filters[2]]
+            expected = sum(d @ r for d, r in zip(some, residuals, strict=True))
+            torch.testing.assert_close(Correction(some)(residuals), expected)
+
+    def test_method_and_grid_reach_the_filters(self):
+        blur = random_blur("zeros", (3, 5))
+        (found,) = inverse_blur(blur, size=7, ridge=0.1, method="fft", grid=21)
+        expected = inverse_filters(blur.kernels[:, 0], size=7, ridge=0.1, method="fft", grid=21)
+        torch.testing.assert_close(found.kernels, expected)
 
     @pytest.mark.parametrize(
         ("operator", "reason"),

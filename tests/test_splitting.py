@@ -151,6 +151,85 @@ class TestStages:
         assert (mixed.image - result.image).abs().max() > 1e-4
 
 
+class TestMinimalSteps:
+    """Steps that minimise, against least squares over the directions, sample by sample."""
+
+    @staticmethod
+    def step(x, rests, forward, weights, directions):
+        """The best image in x + span(directions), and what is left."""
+        moved = [[k @ p for k in forward] for p in directions]
+        image, left = x.clone(), [r.clone() for r in rests]
+        for n in range(len(x)):
+            columns = [
+                torch.cat(
+                    [math.sqrt(w) * e[n].flatten() for w, e in zip(weights, each, strict=True)]
+                )
+                for each in moved
+            ]
+            right = torch.cat(
+                [math.sqrt(w) * r[n].flatten() for w, r in zip(weights, rests, strict=True)]
+            )
+            share = torch.linalg.lstsq(torch.stack(columns, dim=1), right).solution
+            for s, p, each in zip(share, directions, moved, strict=True):
+                image[n] += s * p[n]
+                for r, e in zip(left, each, strict=True):
+                    r[n] -= s * e[n]
+        return image, left
+
+    @pytest.mark.parametrize("penalties", [[0.4, 0.4], [0.4, 0.1]])
+    @pytest.mark.parametrize("inner", [1, 2])
+    def test_by_hand(self, penalties, inner):
+        """Stage 2 goes along stage 1's last direction again, unless its penalty is another."""
+        blur, filters = random_blur("replicate"), differences("replicate")
+        inverses = [UniformBlur(0.2 * kernel(3, 3, seed=s), boundary="zeros") for s in (3, 4, 5)]
+        y = noisy(blur @ picture(2, 2, 9, 12), 0.02)
+        y[1] *= 3
+        weight, data_weight, forward = 0.02, 0.8, (blur, *filters)
+        x, betas, kept = y, [0, 0], []
+        for stage, penalty in enumerate(penalties):
+            weights = [data_weight, penalty / 2, penalty / 2]
+            z = [shrink(k @ x + b, weight, penalty, 1) for k, b in zip(filters, betas, strict=True)]
+            targets = [y, *(zi - b for zi, b in zip(z, betas, strict=True))]
+            rests = [t - k @ x for k, t in zip(forward, targets, strict=True)]
+            kept = kept if stage and penalty == penalties[stage - 1] else []
+            if kept:
+                x, rests = self.step(x, rests, forward, weights, kept)
+            for _ in range(inner):
+                latest = sum(d @ r for d, r in zip(inverses, rests, strict=True))
+                x, rests = self.step(x, rests, forward, weights, [*kept, latest])
+                kept = (
+                    [latest] if not kept else [self.orthogonal(latest, kept[0], forward, weights)]
+                )
+            betas = [b + k @ x - zi for b, k, zi in zip(betas, filters, z, strict=True)]
+        result = admm_irc(
+            y, blur, lambda share: inverses, weight=weight, penalty=penalties, stages=2,
+            inner=inner, memory=1, data_weight=data_weight,
+        )  # fmt: skip
+        torch.testing.assert_close(result.image, x)
+
+    @staticmethod
+    def orthogonal(latest, before, forward, weights):
+        """A direction less its part along another, by what the operators make of both."""
+
+        def product(a, b):
+            terms = zip(weights, forward, strict=True)
+            return sum(w * ((k @ a) * (k @ b)).sum((1, 2, 3), keepdim=True) for w, k in terms)
+
+        return latest - product(latest, before) / product(before, before) * before
+
+    def test_cannot_diverge(self):
+        """Five times the identity for an inverse: without memory, the steps find their length."""
+        blur = random_blur("circular")
+        sharp = picture(1, 1, 12, 14)
+        y = blur @ sharp
+        inverses = [UniformBlur(5 * torch.ones(1, 1).double(), boundary="zeros")] * 3
+        result = admm_irc(y, blur, inverses, weight=1e-6, stages=30, inner=3, memory=0)
+        assert result.status == "iterations"
+        assert result.residuals[-1] < result.residuals[0] / 3
+        zeros = torch.zeros_like(y)
+        assert torch.equal(admm_irc(zeros, blur, inverses, memory=2).image, zeros)
+
+
 class TestAgreement:
     """Three ways to solve for x on a periodic image end in the same minimum."""
 
@@ -207,6 +286,13 @@ class TestConjugateGradients:
         result = cg_deblur(y, blur, initial=start, iterations=500, inner_tol=1e-13)
         torch.testing.assert_close(result.image, expected, rtol=0, atol=1e-6)
         assert cg_deblur(y, blur, iterations=2).image.shape == (1, 1, 8, 9)
+
+    def test_standing_still_is_not_converging(self):
+        """No iteration of conjugate gradients, but multipliers that go on: all stages are made."""
+        blur = random_blur()
+        y = noisy(blur @ picture(1, 1, 9, 12), 0.05)
+        result = cg_deblur(y, blur, weight=1e-3, inner_tol=1e9, stages=4)
+        assert (result.iterations, result.status) == (4, "iterations")
 
     def test_what_is_reported_is_true(self):
         blur, seen = random_blur(), []
@@ -318,6 +404,7 @@ def test_rejects(solver, change, error, reason):
 @pytest.mark.parametrize(
     ("solver", "change", "error", "reason"),
     [
+        (admm_irc, {"memory": -1}, ValueError, "memory must be at least 0, got -1"),
         (admm_irc, {"inner": 0}, ValueError, "inner must be at least 1, got 0"),
         (admm_irc, {"inverse": [random_blur()]}, ValueError, "inverse must hold one operator for"),
         (admm_irc, {"inverse": [random_blur()] * 3, "penalty": [1.0, 2.0], "stages": 2}, ValueError,

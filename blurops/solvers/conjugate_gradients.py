@@ -23,7 +23,7 @@ def cg_deblur(
     data_weight: float = 0.5,
     stages: int = 10,
     iterations: int = 30,
-    inner_tol: float = 1e-4,
+    inner_tol: float = 1e-6,
     rate: float = 1.0,
     splitting: str = "admm",
     analysis: Tensor | Sequence[Tensor] | None = None,
@@ -52,7 +52,7 @@ def cg_deblur(
         initial: (N, C, H, W) first estimate, of the sharp size. Default: the observation, its
             border replicated outwards where the sharp image is larger.
         tol: with a weight, stop when a stage changes the image by no more than this, relative to
-            its norm.
+            its norm; 0 goes through all stages.
         callback: called as `callback(iteration, image, residual)` after each iteration, or each
             stage with a weight.
         progress: show a progress bar on stderr.
@@ -89,15 +89,15 @@ def cg_deblur(
     filters = problem.analysis_operators(name, analysis, operator)
 
     def step(
-        image: Tensor, rest: Tensor, penalty: float, targets: list[Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        rests = [rest, *(z - k.forward(image) for k, z in zip(filters, targets, strict=True))]
+        image: Tensor, rests: list[Tensor], penalty: float, targets: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
         weights = [chosen.data_weight, *[penalty / 2] * len(filters)]
         right = [observed, *targets]
         steps = _descend((operator, *filters), weights, image, rests, right, iterations, inner_tol)
-        for latest, parts in steps:
-            image, rest = latest, parts[0]
-        return image, rest
+        found = image, rests
+        for found in steps:  # noqa: B007
+            pass
+        return found
 
     return engine.alternate(
         "ADMM-CG", observed, operator, filters, chosen, step, start, callback, progress

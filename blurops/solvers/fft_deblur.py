@@ -172,7 +172,7 @@ class _Division:
         self._filters = [transfer(each.kernels, spectra.size) for each in filters]
 
     def __call__(
-        self, image: Tensor, rest: Tensor, penalty: float, targets: list[Tensor]
+        self, image: Tensor, rests: list[Tensor], penalty: float, targets: list[Tensor]
     ) -> tuple[Tensor, None]:
         above = self._share * self._spectra.data
         below = self._share * self._spectra.power

@@ -26,6 +26,8 @@ def inverse_blur(
     ridge: float = 1e-2,
     analysis: Tensor | Sequence[Tensor] | None = None,
     penalty: float = 0.0,
+    method: str = "exact",
+    grid: int | None = None,
     max_length: int | None = None,
     mode: str = "softmax",
     boundary: str = "zeros",
@@ -42,8 +44,11 @@ def inverse_blur(
 
     Args:
         operator: a `UniformBlur`, `MotionBlur` or `NUConv` with a bank (F, K, K).
-        size, ridge, analysis, penalty, cache, progress: as in :func:`inverse_filters`. Filters much
-            larger than the kernel, such as twice its side, restore more.
+        size, ridge, analysis, penalty, method, grid, cache, progress: as in
+            :func:`inverse_filters`. Filters about twice as wide as the kernel, which is what the
+            authors' code takes, miss a little of the solution for good. `size=97, ridge=3e-3,
+            method="fft", grid=257` is made in milliseconds and leaves next to nothing of that, for
+            kernels of up to 25 pixels.
         max_length: of the bank of straight motions, odd; longer motions count as this long.
             Default: the longest there is, rounded up.
         mode: of :func:`interpolate_motion`.
@@ -69,7 +74,7 @@ def inverse_blur(
     check_operator(name, operator)
     _check.choice(name, "boundary", boundary, tuple(b for b in _check.BOUNDARIES if b != "valid"))
     filters = {"size": size, "ridge": ridge, "analysis": analysis, "penalty": penalty,
-               "cache": cache, "progress": progress}  # fmt: skip
+               "method": method, "grid": grid, "cache": cache, "progress": progress}  # fmt: skip
     options = {key: operator.options[key] for key in ("method", "precision", "backend")
                } if hasattr(operator, "options") else {}  # fmt: skip
     options["boundary"] = boundary
@@ -103,10 +108,14 @@ class ZeroPadded(Operator):
     def __init__(self, operator: Operator, sides: Sequence[int]) -> None:
         self.operator, self.sides = operator, tuple(sides)
 
+    def padded(self, x: Tensor) -> Tensor:
+        """The image with the border of zeros."""
+        down, right = (side // 2 for side in self.sides)
+        return F.pad(x, (right, right, down, down))
+
     def forward(self, x: Tensor) -> Tensor:
         """The operator's result, of its larger size."""
-        down, right = (side // 2 for side in self.sides)
-        return self.operator.forward(F.pad(x, (right, right, down, down)))
+        return self.operator.forward(self.padded(x))
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The transpose: the middle of the operator's."""

@@ -30,6 +30,7 @@ def inverse_filters(
     analysis: Tensor | Sequence[Tensor] | None = None,
     penalty: float = 0.0,
     method: str = "exact",
+    grid: int | None = None,
     cache: bool | str | os.PathLike[str] = False,
     progress: bool = False,
 ) -> Tensor:
@@ -60,7 +61,9 @@ def inverse_filters(
             image, such as :func:`difference_filters`.
         penalty: at least 0; 0 gives analysis filters no share, d_g = 0.
         method: `"exact"`, or `"fft"`: `conj(K) / (|K|^2 + penalty sum_g |G_g|^2 + ridge)` (Wiener)
-            on a periodic grid of the filters' side, fast and wrong near the ends of the filter.
+            on a periodic grid, fast, and wrong near the ends of the filter where the grid is small.
+        grid: odd side of that grid, at least `size`, which is the default. What follows from a
+            large one is cut off, not wrapped around.
         cache: a folder in which each result is kept under a hash of what it follows from, or True
             for `$BLUROPS_CACHE`, else `~/.cache/blurops/inverse-filters`. A bank that was
             interrupted goes on where it stopped; processes may share the folder; a damaged file is
@@ -92,12 +95,16 @@ def inverse_filters(
     ridge = arguments.real(_NAME, "ridge", ridge, least=0)
     penalty = arguments.real(_NAME, "penalty", penalty, least=0)
     _check.choice(_NAME, "method", method, METHODS)
+    grid = size if grid is None else arguments.odd(_NAME, "grid", grid)
+    if grid < size or (grid > size and method != "fft"):
+        wanted = f"be at least size ({size}), and left out unless method is 'fft'"
+        raise ValueError(message(_NAME, "grid", wanted, grid))
     extra = _analysis(analysis, kernels)
     if penalty and not extra:
         raise ValueError(message(_NAME, "penalty", "be 0 without analysis filters", penalty))
     work = kernels.detach().cpu().double()
     kept = FilterCache(user_folder() if cache is True else cache) if cache is not False else None
-    settings = {"size": size, "ridge": ridge, "penalty": penalty, "method": method}
+    settings = {"size": size, "ridge": ridge, "penalty": penalty, "method": method, "grid": grid}
     filters = torch.zeros(len(work), 1 + len(extra), size, size, dtype=torch.float64)
     todo = list(range(len(work)))
     keys = [kept.key([each, *extra], **settings) for each in work] if kept else []
@@ -138,6 +145,7 @@ def _solve(
     ridge: float,
     penalty: float,
     method: str,
+    grid: int,
 ) -> None:
     """Fill the filters of some kernels."""
     weight = math.sqrt(penalty)
@@ -145,10 +153,13 @@ def _solve(
         if not penalty and method == "exact":
             filters[some, 0] = systems.solve_each(kernels[some], size, ridge)
             return
-        solve = systems.solve_jointly if method == "exact" else systems.solve_periodic
         for i in some:
             parts = [kernels[i], *(weight * each for each in extra)] if penalty else [kernels[i]]
-            filters[i, : len(parts)] = solve(parts, size, ridge)
+            filters[i, : len(parts)] = (
+                systems.solve_jointly(parts, size, ridge)
+                if method == "exact"
+                else systems.solve_periodic(parts, size, ridge, grid)
+            )
             filters[i, 1:] *= weight
     except systems.SingularSystem:
         which = f"kernel {some[0]}" if len(some) == 1 else f"kernels {some[0]} to {some[-1]}"

@@ -135,12 +135,14 @@ def _through_rows(
     return torch.from_numpy(system.T @ multipliers.numpy())
 
 
-def solve_periodic(filters: Sequence[Tensor], size: int, ridge: float) -> Tensor:
+def solve_periodic(
+    filters: Sequence[Tensor], size: int, ridge: float, grid: int | None = None
+) -> Tensor:
     """The same by FFT, `conj(Q_i) / (sum_j |Q_j|^2 + ridge)` on a periodic grid, cropped.
 
-    The grid has side `size`, or that of the largest filter where this is larger.
+    The grid has side `grid`, by default `size`, or that of the largest filter where this is larger.
     """
-    side = max(size, *(max(each.shape) for each in filters))
+    side = max(grid or size, *(max(each.shape) for each in filters))
     stack = torch.stack([_window(each[None], side // 2)[0] for each in filters])
     spectra = torch.fft.rfft2(torch.fft.ifftshift(stack, dim=(1, 2)))
     power = spectra.abs().square().sum(0) + ridge

@@ -11,6 +11,7 @@ from blurops.fields import _arguments as arguments
 from blurops.operators import Operator
 from blurops.operators.operator import check_operator
 from blurops.solvers import problem
+from blurops.solvers.compensation import Correction
 from blurops.solvers.inverse_blur import inverse_blur, neighbours
 from blurops.solvers.problem import Callback, Deconvolution
 
@@ -103,13 +104,6 @@ def irc(
     return combined([weight for weight, _ in split], parts)
 
 
-def correct(image: Tensor, residuals: Sequence[Tensor], inverses: Sequence[Operator]) -> Tensor:
-    """`x + sum_i D_i r_i`."""
-    for inverse, residual in zip(inverses, residuals, strict=True):
-        image = image + inverse.forward(residual)
-    return image
-
-
 def combined(weights: list[Tensor], parts: list[Deconvolution]) -> Deconvolution:
     """The average of the neighbours' images, and the history of the worst of them."""
     image = sum(weight * part.image for weight, part in zip(weights, parts, strict=True))
@@ -127,7 +121,7 @@ def _run(
     callback: Callback | None,
     progress: bool,
 ) -> Deconvolution:
-    image = start
+    image, correction = start, Correction(inverses)
     scale = problem.norm(*targets) or 1.0
 
     def residuals_of(image: Tensor) -> list[Tensor]:
@@ -140,7 +134,7 @@ def _run(
         if size <= tol:
             track.status = "converged"
             break
-        image = correct(image, residuals, inverses)
+        image = image + correction(residuals)
         residuals = residuals_of(image)
         size = problem.norm(*residuals) / scale
         if track.add(image, size):
@@ -212,7 +206,7 @@ def spectral_radius(
     if arguments.whole(name, "iterations", iterations, 2) < 2 or len(tuple(shape)) != 4:
         raise ValueError(message(name, "shape", "be (N, C, H, W)", tuple(shape)))
     filters = problem.analysis_operators(name, () if analysis is None else analysis, operator)
-    inverses = _inverses(name, inverse, operator, len(filters))
+    correction = Correction(_inverses(name, inverse, operator, len(filters)))
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(tuple(shape), generator=generator, dtype=torch.float64)
     image = image.to(device=operator.device, dtype=operator.dtype)
@@ -224,7 +218,7 @@ def spectral_radius(
                 return 0.0
             image = image / size
             residuals = [-each.forward(image) for each in (operator, *filters)]
-            image = correct(image, residuals, inverses)
+            image = image + correction(residuals)
             growth.append(problem.norm(image))
     late = torch.tensor(growth[iterations // 2 :], dtype=torch.float64)
     return float(late.log().mean().exp())

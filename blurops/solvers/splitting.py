@@ -34,8 +34,9 @@ SPLITTINGS = ("admm", "hqs")
 # as the threshold, which is weight / penalty.
 WEIGHT, PENALTY = 2.43e-5, 8.1e-3
 
-# (image, y - H image, rho, [z_i - b_i]) -> the next image, and its y - H x where it is known.
-Step = Callable[[Tensor, Tensor, float, list[Tensor]], tuple[Tensor, Tensor | None]]
+# (image, rests, rho, [z_i - b_i]) -> the next image, and its rests where they are known. Rests are
+# y - H x and the z_i - b_i - k_i * x.
+Step = Callable[[Tensor, list[Tensor], float, list[Tensor]], tuple[Tensor, list[Tensor] | None]]
 
 
 @dataclass(frozen=True)
@@ -122,9 +123,14 @@ def alternate(
             for each, b in zip(filtered, multipliers, strict=True)
         ]
         targets = [z - b for z, b in zip(split, multipliers, strict=True)]
-        image, rest = step(image, rest, penalty, targets)
-        rest = observed - operator.forward(image) if rest is None else rest
-        filtered = [each.forward(image) for each in filters]
+        rests = [rest, *(t - each for t, each in zip(targets, filtered, strict=True))]
+        image, rests = step(image, rests, penalty, targets)
+        if rests is None:
+            rest = observed - operator.forward(image)
+            filtered = [each.forward(image) for each in filters]
+        else:
+            rest = rests[0]
+            filtered = [t - each for t, each in zip(targets, rests[1:], strict=True)]
         if chosen.multipliers:
             multipliers = [
                 b + chosen.rate * (each - z)
@@ -132,7 +138,8 @@ def alternate(
             ]
         if track.add(image, problem.norm(rest) / scale):
             break
-        if track.changes[-1] <= chosen.tol:
+        # An image that stood still while multipliers moved has not arrived: 0 is never reached.
+        if chosen.tol and track.changes[-1] <= chosen.tol:
             track.status = "converged"
             break
     return track.result()

@@ -70,6 +70,13 @@ MUTANTS = (
         FILTERS,
     ),
     Mutant(
+        "filters: the larger grid is left out",
+        _FILTERS,
+        "systems.solve_periodic(parts, size, ridge, grid)",
+        "systems.solve_periodic(parts, size, ridge)",
+        FILTERS,
+    ),
+    Mutant(
         "filters: a singular system is solved all the same",
         _SYSTEMS,
         "if bool(failed.any()) or not bool((pivots.amin(1) > least).all()):",

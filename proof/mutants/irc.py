@@ -4,7 +4,7 @@
 from proof.engine import Mutant, Selection
 
 IRC = Selection(("tests/test_irc.py",), "not rejects")
-SPLITTING = Selection(("tests/test_splitting.py",), "TestThresholds or TestStages")
+SPLITTING = Selection(("tests/test_splitting.py",), "TestThresholds or TestStages or TestMinimal")
 BASELINES = Selection(
     ("tests/test_splitting.py",), "TestConjugateGradients or TestFourier or TestAgreement and 0.5"
 )
@@ -15,6 +15,7 @@ _INVERSE = "blurops/solvers/inverse_blur.py"
 _PROBLEM = "blurops/solvers/problem.py"
 _SPLITTING = "blurops/solvers/splitting.py"
 _ADMM = "blurops/solvers/admm.py"
+_COMPENSATION = "blurops/solvers/compensation.py"
 _CG = "blurops/solvers/conjugate_gradients.py"
 _FFT = "blurops/solvers/fft_deblur.py"
 _PATCHES = "blurops/solvers/patches.py"
@@ -44,15 +45,15 @@ COMPENSATION = (
     Mutant(
         "irc: stops one iteration late",
         _IRC,
-        '        if size <= tol:\n            track.status = "converged"\n            break\n        image = correct',
-        '        if len(track.residuals) > 1 and track.residuals[-2] <= tol:\n            track.status = "converged"\n            break\n        image = correct',
+        '        if size <= tol:\n            track.status = "converged"\n            break\n        image = image',
+        '        if len(track.residuals) > 1 and track.residuals[-2] <= tol:\n            track.status = "converged"\n            break\n        image = image',
         IRC,
     ),
     Mutant(
         "irc: the radius is that of D H",
         _IRC,
-        "image = correct(image, residuals, inverses)\n            growth",
-        "image = correct(0 * image, residuals, inverses)\n            growth",
+        "image = image + correction(residuals)\n            growth",
+        "image = 0 * image + correction(residuals)\n            growth",
         IRC,
     ),
     Mutant(
@@ -65,8 +66,8 @@ COMPENSATION = (
     Mutant(
         "irc: the inverse of a valid blur lies in the corner",
         _INVERSE,
-        "return self.operator.forward(F.pad(x, (right, right, down, down)))",
-        "return self.operator.forward(F.pad(x, (0, 2 * right, 0, 2 * down)))",
+        "return F.pad(x, (right, right, down, down))",
+        "return F.pad(x, (0, 2 * right, 0, 2 * down))",
         IRC,
     ),
     Mutant(
@@ -116,9 +117,37 @@ PRIORS = (
     ),
     Mutant(
         "splitting: only the first step of a stage sees the data",
-        _ADMM,
-        "first = rest if i == 0 else self._observed - blur.forward(image)",
-        "first = rest",
+        _COMPENSATION,
+        "            rests = [z - k.forward(image) for",
+        "            rests = [rests[0] if k is self._forward[0] else z - k.forward(image) for",
+        SPLITTING,
+    ),
+    Mutant(
+        "splitting: filters that share transforms are not turned",
+        _COMPENSATION,
+        "self._kernels = flip(torch.cat([each.kernels for each in inner], dim=1))",
+        "self._kernels = torch.cat([each.kernels for each in inner], dim=1)",
+        SPLITTING,
+    ),
+    Mutant(
+        "splitting: minimal steps weigh the data by 1/2",
+        _COMPENSATION,
+        "weights = [self._data_weight, *",
+        "weights = [0.5, *",
+        SPLITTING,
+    ),
+    Mutant(
+        "splitting: directions are not orthogonal",
+        _COMPENSATION,
+        "along = share(effects, before_effects, size)",
+        "along = 0 * share(effects, before_effects, size)",
+        SPLITTING,
+    ),
+    Mutant(
+        "splitting: old directions outlive their penalty",
+        _COMPENSATION,
+        "self._penalty, self._kept = penalty, []",
+        "self._penalty = penalty",
         SPLITTING,
     ),
     Mutant(
