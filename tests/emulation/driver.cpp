@@ -5,10 +5,12 @@
 #include "basis_blur/cuda/grad_kernels.cu"
 #include "basis_blur/cuda/grad_mixing.cu"
 #include "basis_blur/cuda/pack.cu"
+#include "basis_blur/cuda/tile_gradients.cu"
+#include "basis_blur/cuda/tiles.cu"
 
 namespace {
 
-// As problem_of in csrc/bindings.cpp, without a tiling.
+// As problem_of in csrc/bindings.cpp.
 blurops::Problem problem_of(const int64_t* s) {
   return {static_cast<blurops::DType>(s[0]),
           static_cast<blurops::Boundary>(s[1]),
@@ -25,7 +27,7 @@ blurops::Problem problem_of(const int64_t* s) {
           s[12],
           s[13] != 0,
           s[14] != 0,
-          {}};
+          {s[15], s[16], s[17], s[18]}};
 }
 
 }  // namespace

@@ -94,6 +94,7 @@ class Call:
     kernels: tuple[int, ...]
     mixing: tuple[int, ...]
     high: bool = False
+    tiling: tuple[int, ...] = (0, 0, 0, 0)
 
     def numbers(self) -> ctypes.Array:
         """As driver.cpp reads them."""
@@ -102,7 +103,7 @@ class Call:
         anchor = (0, 0) if self.boundary == "valid" else (size[0] // 2, size[1] // 2)
         numbers = (
             count, channels, self.kernels[1], height, width, *self.mixing[-2:], *size, *anchor,
-            int(self.kernels[0] > 1), int(self.mixing[0] > 1),
+            int(self.kernels[0] > 1), int(self.mixing[0] > 1), *self.tiling,
         )  # fmt: skip
         return _numbers(DTYPE_CODES[self.dtype], BOUNDARY_CODES[self.boundary], numbers)
 
@@ -112,11 +113,16 @@ class Call:
         return (*self.image[:2], *self.mixing[-2:])
 
 
-def call_of(tensors: dict[str, Tensor], boundary: str, high: bool = False) -> Call:
+def call_of(
+    tensors: dict[str, Tensor],
+    boundary: str,
+    high: bool = False,
+    tiling: tuple[int, ...] = (0, 0, 0, 0),
+) -> Call:
     """The call that these tensors belong to."""
     image, kernels, mixing = (tensors[name] for name in ("image", "kernels", "mixing"))
     shapes = (tuple(t.shape) for t in (image, kernels, mixing))
-    return Call(image.dtype, boundary, *shapes, high)
+    return Call(image.dtype, boundary, *shapes, high, tiling)
 
 
 def _numbers(dtype: int, boundary: int, numbers: tuple) -> ctypes.Array:

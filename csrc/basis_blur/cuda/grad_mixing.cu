@@ -2,6 +2,7 @@
 #include "basis_blur/cuda/cuda.h"
 #include "basis_blur/cuda/grad_mixing.h"
 #include "basis_blur/cuda/plan.h"
+#include "basis_blur/cuda/tile_plan.h"
 
 namespace blurops {
 namespace {
@@ -38,6 +39,7 @@ void run(const Plan& plan, GradMixingArgs& args, void* stream) {
 }  // namespace
 
 int64_t basis_blur_grad_mixing_cuda_bytes(const Problem& problem, bool high) {
+  if (problem.tiling.height > 0) return tile_grad_mixing_bytes(problem);
   Workspace workspace(nullptr);
   TapOperands(Plan("", problem, false), high, workspace);
   return workspace.bytes();
@@ -46,6 +48,9 @@ int64_t basis_blur_grad_mixing_cuda_bytes(const Problem& problem, bool high) {
 void basis_blur_grad_mixing_cuda(const Problem& problem, bool high, const void* grad,
                                  const void* image, const void* kernels, void* out, void* memory,
                                  void* stream) {
+  if (problem.tiling.height > 0) {
+    return tile_grad_mixing(problem, grad, image, kernels, out, memory, stream);
+  }
   // The bases are listed once: the parts of high precision are passes of their own.
   const Plan plan("basis_blur_grad_mixing_cuda", problem, false);
   const Sizes& s = plan.sizes;
