@@ -58,4 +58,21 @@ EMULATE(basis_blur_adjoint)
 EMULATE(basis_blur_grad_kernels)
 EMULATE(basis_blur_grad_mixing)
 #undef EMULATE
+
+int widest() { return blurops::widest_kernel_cuda(); }
+
+// scalars: a, level, eps; strides: of the mask, from one sample and from one channel to the next.
+void rl_ratios(const int64_t* numbers, int high, const double* scalars, int saturated,
+               const int64_t* strides, const void* estimate, const void* kernels,
+               const void* mixing, const void* observed, const void* mask, void* clean,
+               void* ratios, void* workspace) {
+  blurops::RlStep step{};
+  step.saturated = saturated != 0;
+  step.a = scalars[0], step.level = scalars[1], step.eps = scalars[2];
+  step.mask_stride = strides[0], step.mask_channel_stride = strides[1];
+  step.estimate = estimate, step.observed = observed, step.mask = mask;
+  step.clean = clean, step.ratios = ratios;
+  blurops::rl_ratios_cuda(problem_of(numbers), high != 0, step, kernels, mixing, workspace,
+                          nullptr);
+}
 }

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,6 +47,7 @@ def build(first: int, last: int) -> Path:
     command = [
         compiler(), *FLAGS, "-fPIC", "-shared", "-DBLUROPS_EMULATE",
         f"-DBLUROPS_CUDA_FIRST={first}", f"-DBLUROPS_CUDA_LAST={last}",
+        "-DBLUROPS_TILE_SLOTS=6", "-DBLUROPS_TILE_CHUNKS=2",
         f"-I{ROOT / 'csrc'}", f"-I{HERE}", "-x", "c++", str(source),
     ]  # fmt: skip
     files = [*(ROOT / "csrc").rglob("*"), *HERE.rglob("*.h"), source]
@@ -136,8 +137,11 @@ class Emulator:
         self._library = ctypes.CDLL(str(library))
         self._library.report.restype = ctypes.c_char_p
 
-    def ask(self, function: str, dtype: int, boundary: int, numbers: tuple, high: bool) -> int:
+    def ask(self, function: str, *problem: Any) -> int:
         """Stands in for ``_native.ask``."""
+        if function == "widest_kernel_cuda":
+            return self._library.widest()
+        dtype, boundary, numbers, high = problem
         size = getattr(self._library, function.replace("_cuda", ""))
         size.restype = ctypes.c_int64
         return size(_numbers(dtype, boundary, numbers), int(high))
@@ -179,6 +183,37 @@ class Emulator:
         for g, old in zip(given, before, strict=True):
             assert torch.equal(g.inside, old), f"an input was written by {where}"
         return out.inside.clone().view(call.dtype).reshape(shape), workspace.inside
+
+    def run_ratios(
+        self, call: Call, inputs: tuple[Tensor, ...], observed: Tensor, mask: Tensor | None,
+        clean: Tensor | None, sensor: tuple[float, float] | None, eps: float,
+    ) -> Tensor:  # fmt: skip
+        """The ratios of a step, by the epilogue of the blur; ``inputs`` are those of the blur."""
+        self._library.emulate(1, 0)
+        numbers, high = call.numbers(), int(call.high)
+        size = self._library.basis_blur_bytes
+        size.restype = ctypes.c_int64
+        channels = (1 if clean is None else 2) * observed.shape[1]
+        shape = (observed.shape[0], channels, *observed.shape[2:])
+        given = [
+            None if t is None else Guarded(4 * t.numel(), t)
+            for t in (*inputs, observed, mask, clean)
+        ]
+        out, workspace = Guarded(4 * torch.Size(shape).numel()), Guarded(size(numbers, high))
+        memory = [g if g is None else g.address() for g in (*given, out, workspace)]
+        strides = [0, 0]
+        if mask is not None:
+            strides = [mask.stride(i) if mask.shape[i] > 1 else 0 for i in (0, 1)]
+        a, level = sensor or (1.0, 1.0)
+        self._library.rl_ratios(
+            numbers, high, (ctypes.c_double * 3)(a, level, eps), int(sensor is not None),
+            (ctypes.c_int64 * 2)(*strides), *memory,
+        )  # fmt: skip
+        report = self._library.report().decode()
+        assert not report, f"the ratios of {call}: {report}"
+        out.check(f"the ratios of {call}")
+        workspace.check(f"the workspace of the ratios of {call}")
+        return out.inside.clone().view(torch.float32).reshape(shape)
 
 
 class Packed(NamedTuple):

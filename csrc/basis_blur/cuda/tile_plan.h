@@ -7,13 +7,20 @@
 #include "basis_blur/cuda/ratios.h"
 #include "basis_blur/cuda/tile_sizes.h"
 
+// Blocks that work at the same time, on the largest devices; each has a piece of the workspace.
+// Chunks of tiles, to be added up, for the gradient by the kernels. Tests compile fewer of both.
+#ifndef BLUROPS_TILE_SLOTS
+#define BLUROPS_TILE_SLOTS 592
+#define BLUROPS_TILE_CHUNKS 32
+#endif
+
 namespace blurops::cuda {
 
-// Blocks that work at the same time, on the largest devices; each has a piece of the workspace.
-constexpr int64_t tile_slots(int side) { return side == 64 ? 592 : 296; }
-// Enough chunks of tiles and splits of pairs for every multiprocessor, and few enough to add up.
-constexpr int kTileChunks = 32;
-constexpr int kTileSplits = 8;
+constexpr int64_t tile_slots(int side) {
+  return side == 64 ? BLUROPS_TILE_SLOTS : BLUROPS_TILE_SLOTS / 2;
+}
+constexpr int kTileChunks = BLUROPS_TILE_CHUNKS;
+constexpr int kTileSplits = 8;  // of the pairs, so that there are blocks for every multiprocessor
 
 struct TilePlan {
   const char* launcher;
