@@ -4,6 +4,7 @@
 #include "basis_blur/cuda/blur.cu"
 #include "basis_blur/cuda/grad_kernels.cu"
 #include "basis_blur/cuda/grad_mixing.cu"
+#include "basis_blur/cuda/grad_mixing_wide.cu"
 #include "basis_blur/cuda/pack.cu"
 #include "basis_blur/cuda/tile_gradients.cu"
 #include "basis_blur/cuda/tiles.cu"

@@ -13,11 +13,6 @@ constexpr int kBlurThreads = 256;
 constexpr int kBlurRows = 8;  // of a block's tile, which is one strip wide
 constexpr int kStages = 4;    // kernel rows in shared memory
 
-// Blocks that share a multiprocessor's registers. Wide rows of one channel would spill at two.
-BLUROPS_HD constexpr int blur_blocks(int j, int steps, int channels) {
-  return channels == 1 && steps == 2 && j > 5 ? 1 : 2;
-}
-
 // Words of a row of the image in shared memory. 4 modulo 8: the two rows of a warp and its four
 // runs of taps then lie in different banks.
 BLUROPS_HD constexpr int blur_pitch(int j) { return kStrip + 8 * j + 4; }
@@ -282,7 +277,7 @@ BLUROPS_DEVICE void blur_group(float (&sums)[kC][kRun], uint4* shared, const flo
 
 // One tile of the blurred image, up to kC channels of it.
 template <int kJ, int kSteps, int kC>
-BLUROPS_KERNEL(kBlurThreads, blur_blocks(kJ, kSteps, kC))
+BLUROPS_KERNEL(kBlurThreads, 2)
 blur_tile(const BlurArgs args) {
   uint4* ring = reinterpret_cast<uint4*>(gpu::shared_memory());
   float* window = reinterpret_cast<float*>(ring + kStages * kernel_vectors(kJ, kSteps));

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "basis_blur/cuda/cuda.h"
-#include "basis_blur/cuda/grad_mixing.h"
-#include "basis_blur/cuda/plan.h"
+#include "basis_blur/cuda/grad_mixing_launch.h"
 #include "basis_blur/cuda/tile_plan.h"
 
 namespace blurops {
 namespace {
 
 using namespace cuda;
-
-constexpr int64_t kGradWindowBytes = 64 << 10;
 
 struct TapOperands {
   uint4* kernels;
@@ -26,15 +23,6 @@ struct TapOperands {
     largest = workspace.take<uint32_t>(2);
   }
 };
-
-template <int kJ, int kSteps, int kC>
-void run(const Plan& plan, GradMixingArgs& args, void* stream) {
-  const Sizes& s = plan.sizes;
-  args.band = band_of(s.kernel_height, kJ, kC, kGradWindowBytes);
-  const int64_t blocks = int64_t{plan.mixing_samples} * s.groups * args.tiles * s.strips;
-  gpu::launch(plan.launcher, grad_mixing_tile<kJ, kSteps, kC>, blocks, kBlurThreads,
-              grad_mixing_shared_bytes(kJ, kSteps, kC, args.band), stream, args);
-}
 
 }  // namespace
 
@@ -76,10 +64,11 @@ void basis_blur_grad_mixing_cuda(const Problem& problem, bool high, const void* 
                       0,
                       high,
                       summed};
-  with_instance(plan, [&](auto taps, auto steps, auto channels) {
-    run<decltype(taps)::value, decltype(steps)::value, decltype(channels)::value>(plan, args,
-                                                                                  stream);
-  });
+  if (plan.taps <= kWidestOfOne) {
+    run_grad_mixing<1, kWidestOfOne>(plan, args, stream);
+  } else {
+    run_grad_mixing_wide(plan, args, stream);
+  }
 }
 
 }  // namespace blurops
