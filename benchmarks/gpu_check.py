@@ -2,9 +2,10 @@
 """Everything that needs a GPU, in one command: `python benchmarks/gpu_check.py`.
 
 Builds the native module with CUDA, runs the GPU tests, runs every kernel under compute-sanitizer,
-and times blurops beside the baselines. Steps go on where an earlier one failed; a table of outcomes
-comes last. Needs torch with CUDA, nvcc, CMake, Ninja, pybind11 and pytest. Rows go to
-benchmarks/results/ under the device's name, logs to the folder of --logs.
+refits the constants by which "auto" chooses, and times blurops beside the baselines. Steps go on
+where an earlier one failed; a table of outcomes comes last. Needs torch with CUDA, nvcc, CMake,
+Ninja, pybind11 and pytest. Rows go to benchmarks/results/ under the device's name, constants to
+blurops/ops/basis_blur/cuda_costs.json, logs to the folder of --logs.
 """
 
 import argparse
@@ -55,6 +56,8 @@ def steps(quick: bool) -> list[Step]:
             python, "-m", "benchmarks.gpu.small_calls",
         )  # fmt: skip
         found.append(Step(tool, command, 150, _CLEAN.get(tool, _CLEAN[None])))
+    # What "auto" then chooses is timed too.
+    found.append(Step("calibrate", (python, "-m", "benchmarks.gpu.calibrate"), 90))
     timing = (python, "-m", "benchmarks.gpu", *(["--quick"] if quick else []))
     return [*found, Step("benchmarks", timing, 240)]
 

@@ -16,6 +16,7 @@
 #if defined(BLUROPS_CUDA)
 #include "basis_blur/cuda/cuda.h"
 #include "common/cuda_device.h"
+#include "rl_step/cuda.h"
 #endif
 
 namespace py = pybind11;
@@ -217,6 +218,7 @@ void define_cuda(py::module_& module) {
   define(module, "basis_blur_grad_kernels_cuda", blurops::basis_blur_grad_kernels_cuda);
   define(module, "basis_blur_grad_mixing_cuda_bytes", blurops::basis_blur_grad_mixing_cuda_bytes);
   define(module, "basis_blur_grad_mixing_cuda", blurops::basis_blur_grad_mixing_cuda);
+  define(module, "rl_ratios_cuda", blurops::rl_ratios_cuda);
 }
 #endif
 

@@ -55,6 +55,35 @@ def try_instance(emulator: Emulator, number: int, j: int, channels: int, basis: 
     return worst
 
 
+# Both sides, what is held and what is not, one part and several along either axis.
+TILINGS = ((64, 64, 1, 1), (64, 64, 2, 1), (64, 64, 1, 3), (128, 128, 1, 1), (128, 128, 2, 2))
+
+
+def try_tiles(emulator: Emulator, number: int, tiling: tuple[int, ...]) -> float:
+    """As :func:`try_instance`, by tiles, with kernels almost as large as they may be."""
+    schedule = SCHEDULES[number % len(SCHEDULES)]
+    boundary = list(BOUNDARY_CODES)[number % len(BOUNDARY_CODES)]
+    side, _, down, across = tiling
+    taps = tuple(2 * (side * 3 // 8 * parts // 2) - 1 for parts in (down, across))
+    size = tuple(max(n // (1 + number % 2) + 2, side - 9) for n in taps)
+    own = number % 3 == 0
+    shape = Shape(1 + own, 1 + number % 2, *size, 3, *taps, not own, not own)
+    tensors = family_tensors(shape, boundary if shape.allows(boundary) else "zeros",
+                             torch.float32, number)  # fmt: skip
+    boundary = boundary if shape.allows(boundary) else "zeros"
+    call, worst = call_of(tensors, boundary, tiling=tiling), 0.0
+    for name, inputs, result_shape, further in members(tensors, shape, call):
+        result, _ = emulator.run(name, call, inputs, result_shape, schedule)
+        true = getattr(blurops, name)(
+            *(t.double() for t in inputs), *further, boundary=boundary, backend="reference"
+        )
+        share = relative_error(result, true) / accuracy(torch.float32).relative
+        if not share <= 1:
+            raise ProofError(f"{name} {call} {schedule}: {share:.2f} of the tolerance")
+        worst = max(worst, share)
+    return worst
+
+
 def emulate() -> None:
     start = time.perf_counter()
     emulator = Emulator(build(CLASSES[0], CLASSES[-1]))
@@ -67,6 +96,13 @@ def emulate() -> None:
         seconds = time.perf_counter() - start
         print(f"kernels: {NARROW(j)} to {WIDE(j)} taps, {max(shares):.2f} of the tolerance "
               f"({seconds:.0f} s)", flush=True)  # fmt: skip
+
+    for tiling in TILINGS:
+        start = time.perf_counter()
+        shares = [try_tiles(emulator, number, tiling) for number in range(6)]
+        seconds = time.perf_counter() - start
+        print(f"kernels: tiles {tiling}, {max(shares):.2f} of the tolerance ({seconds:.0f} s)",
+              flush=True)  # fmt: skip
 
 
 def compile_all() -> int:

@@ -18,9 +18,13 @@ pytestmark = pytest.mark.skipif(nvcc() is None, reason="the gates need nvcc")
 ARCHITECTURES = ("sm_80", "sm_90a")
 # All of a multiprocessor's 65,536 registers, over the threads that are to share them. The source
 # that takes longest to compile comes first.
-REGISTERS = {"grad_mixing": 255, "blur": 128, "adjoint": 168, "grad_kernels": 255, "pack": 255}
+REGISTERS = {"grad_mixing": 255, "blur": 128, "tiles": 128, "adjoint": 168, "grad_kernels": 255,
+             "tile_gradients": 128, "pack": 255}  # fmt: skip
 # make proof looks at every instance.
-FIRST, LAST = (1, 10) if os.environ.get("BLUROPS_ALL_INSTANCES") else (5, 5)
+FIRST, LAST = 5, 5
+if os.environ.get("BLUROPS_ALL_INSTANCES"):
+    FIRST, LAST = 1, 10
+    REGISTERS = {"grad_mixing_wide": 255, **REGISTERS}
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
@@ -44,10 +48,23 @@ def test_nothing_is_spilled(compiled):
 
 def test_registers(compiled):
     """As many blocks share a multiprocessor as the kernels are made for."""
-    for name in ("blur", "adjoint"):
+    for name in ("blur", "adjoint", "tiles", "tile_gradients"):
         for kernel, used in compiled[name][1].items():
-            if "tileILi5E" in kernel:
+            if "tileILi5E" in kernel or "tiles" in name or "tile_" in name:
                 assert used.registers <= REGISTERS[name], kernel
+
+
+def test_no_tile_is_forgotten(compiled):
+    """Both sides of every kernel that transforms; those with one part keep spectra in registers."""
+    for name, kernels in {
+        "tiles": ("blur_tiles", "spread_tiles", "transform_kernels", "fold_tiles"),
+        "tile_gradients": ("grad_mixing_tiles", "grad_kernels_tiles", "finish_taps"),
+    }.items():
+        for kernel in kernels:
+            for side in (64, 128):
+                assert any(f"{kernel}ILi{side}E" in found for found in compiled[name][1])
+    for kernel in ("blur_tiles", "spread_tiles"):
+        assert any(f"{kernel}ILi64ELb1E" in found for found in compiled["tiles"][1])
 
 
 @pytest.mark.skipif(cuobjdump() is None, reason="no cuobjdump: Triton or a full toolkit has it")

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import blurops
 from blurops import _native
 from blurops._native import BOUNDARY_CODES
-from blurops.ops.basis_blur import cuda, native
+from blurops.ops.basis_blur import cuda, cuda_tiling, native
 from blurops.ops.basis_blur import triton as family_triton
 from blurops.ops.rl_step import native as rl_native
 from blurops.ops.rl_step import triton as rl_triton
@@ -50,6 +50,7 @@ def test_what_the_kernels_serve(a_device):
 
 def test_widths_of_every_member(a_device):
     """The kernels stand elsewhere in each member's arguments, or nowhere."""
+    options = {**OPTIONS, "method": "direct"}
     for width, wanted in ((77, None), (79, "at most 77 taps wide, and these have 79")):
         image, kernels, mixing = on_cuda(width=width)
         for args in (
@@ -57,8 +58,10 @@ def test_widths_of_every_member(a_device):
             (image, image, mixing, [3, width], False),
             (image, image, kernels, True),
         ):
-            reason = native.supports(args, OPTIONS)
+            reason = native.supports(args, options)
             assert (reason is None) if wanted is None else (wanted in reason)
+            for method in ("auto", "fft"):
+                assert native.supports(args, {**OPTIONS, "method": method}) is None
 
 
 def test_each_reason_is_one_sentence(a_device):
@@ -67,13 +70,10 @@ def test_each_reason_is_one_sentence(a_device):
             on_cuda(torch.float64),
             OPTIONS,
         ),
-        "its CUDA kernels are at most 77 taps wide, and these have 79": (
+        "its direct CUDA kernels are at most 77 taps wide, and these have 79 (method 'auto' or "
+        "'fft' serves them)": (
             on_cuda(width=79),
-            OPTIONS,
-        ),
-        "its CUDA kernels are direct, and method is 'fft'": (
-            on_cuda(),
-            {**OPTIONS, "method": "fft"},
+            {**OPTIONS, "method": "direct"},
         ),
     }
     for reason, (args, options) in reasons.items():
@@ -90,7 +90,7 @@ def test_the_step_blurs_by_these_kernels_where_they_serve(a_device):
     for tensors, options in (
         ((image, kernels, mixing), {**OPTIONS, "backend": "triton"}),
         (on_cuda(torch.float64), OPTIONS),
-        (on_cuda(width=79), OPTIONS),
+        (on_cuda(width=79), {**OPTIONS, "method": "direct"}),
         (tuple(torch.empty(t.shape) for t in (image, kernels, mixing)), OPTIONS),
     ):
         assert rl_triton.blurs(*tensors, options) is family_triton
@@ -103,25 +103,29 @@ def test_a_launch_passes_what_the_launcher_expects(boundary, monkeypatch):
     emulator = Emulator(build(TAPS, TAPS))
     monkeypatch.setattr(_native, "ask", emulator.ask)
     monkeypatch.setattr(_native, "call_on_stream", emulator.call_on_stream)
+    monkeypatch.setattr(cuda_tiling, "shared_bytes", lambda device: 100 << 10)
     shape = Shape(2, 3, 11, 24, 5, 5, 17, kernels_shared=False, mixing_shared=False)
     tensors = family_tensors(shape, boundary, torch.float32, 700)
     image, kernels, mixing = (tensors[name] for name in ("image", "kernels", "mixing"))
     sizes = {"image": image.shape, "kernels": kernels.shape, "mixing": mixing.shape}
     call = call_of(tensors, boundary)
     for name, inputs, size, further in members(tensors, shape, call):
-        result = cuda.launch(
-            name,
-            torch.empty(size),
-            [t.mT.contiguous().mT for t in inputs],
-            **sizes,
-            anchor=native._anchor(kernels.shape, boundary),
-            boundary=boundary,
-            precision="high",
-        )
         exact = getattr(blurops, name)(
             *(t.double() for t in inputs), *further, boundary=boundary, backend="reference"
         )
-        assert relative_error(result, exact) <= accuracy(torch.float32).relative, name
+        for method in ("direct", "fft"):
+            result = cuda.launch(
+                name,
+                torch.empty(size),
+                [t.mT.contiguous().mT for t in inputs],
+                **sizes,
+                anchor=native._anchor(kernels.shape, boundary),
+                boundary=boundary,
+                method=method,
+                precision="high",
+            )
+            error = relative_error(result, exact)
+            assert error <= accuracy(torch.float32).relative, (name, method)
 
 
 def test_a_launch_is_queued_on_the_current_stream(monkeypatch):

@@ -10,7 +10,8 @@ import torch
 import blurops
 from blurops import Saturation, _native, _triton
 from blurops._check import BOUNDARIES, DTYPES
-from blurops.ops.basis_blur import cuda
+from blurops.ops.basis_blur import cuda, cuda_tiling, tiling
+from blurops.solvers import replay
 from blurops.testing import CASES, SHAPES, Shape, accuracy, dot_gap, family_tensors, relative_error
 from tests.rl_problems import REFERENCE, call, sample
 
@@ -76,6 +77,89 @@ def test_equals_the_float64_reference(case, boundary, dtype, backend):
         rounded = case.op(*on_gpu(args), **options)
         assert relative_error(rounded, exact) <= ROUNDED + accuracy(dtype).relative, shape
         assert torch.equal(rounded, case.op(*on_gpu(args), **options)), shape
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("dtype", cuda.DTYPES, ids=lambda d: str(d)[6:])
+def test_tiles_equal_the_float64_reference(case, boundary, dtype):
+    """Both sides, the default precision included: tiles round no operands."""
+    tiles = (tiling.Tiling(64, 64), tiling.Tiling(64, 64, 2, 2), tiling.Tiling(128, 128))
+    shapes = (*SHAPES, *FURTHER, Shape(1, 3, 250, 300, 5, 101, 79))
+    for seed, shape in enumerate(shapes):
+        if not shape.allows(boundary):
+            continue
+        args, keywords = case.sample(shape, boundary, dtype, seed)
+        exact = case.op(*in_double(on_gpu(args)), **keywords, **REFERENCE)
+        limit = accuracy(dtype, case.terms(shape)).relative
+        for forced in tiles:
+            if forced.height == 128 and cuda_tiling.shared_bytes(exact.device) < 140_000:
+                continue
+            with tiling.forced(forced):
+                result = case.op(*on_gpu(args), **keywords, backend="native")
+                again = case.op(*on_gpu(args), **keywords, backend="native")
+            assert relative_error(result, exact) <= limit, (shape, forced)
+            assert torch.equal(result, again), (shape, forced)
+
+
+@pytest.mark.parametrize("saturation", [None, Saturation(a=9.0, threshold=0.7)])
+@pytest.mark.parametrize("method", ["direct", "fft"])
+@pytest.mark.skipif(_triton.interpreting(), reason="TRITON_INTERPRET is on")
+def test_the_step_in_the_epilogue_of_the_native_blur(saturation, method):
+    for mask in (False, True):
+        tensors = sample(Shape(2, 3, 33, 70, 5, 5, 5), "reflect", torch.float32)
+        options = {"saturation": saturation, "precision": "high", "method": method}
+        gpu = [t.cuda() for t in tensors]
+        result = call(blurops.rl_step, gpu, True, mask, **options)
+        exact = [t.double() for t in tensors]
+        exact = call(blurops.rl_step, exact, True, mask, saturation=saturation, **REFERENCE)
+        assert relative_error(result.cpu(), exact) <= 50 * accuracy(torch.float32).relative
+
+
+@pytest.mark.parametrize("saturation", [None, Saturation(threshold=0.8)])
+@pytest.mark.parametrize("method", ["direct", "fft"])
+def test_a_solve_is_a_replayed_graph(saturation, method, monkeypatch):
+    """As the loop computes it, bit for bit; also twice, and on a stream of the caller's."""
+    tensors = family_tensors(Shape(1, 3, 70, 90, 5, 9, 9), "reflect", torch.float32, 5)
+    kernels, mixing = tensors["kernels"].abs().cuda(), tensors["mixing"].abs().cuda()
+    operator = blurops.BasisBlur(kernels, mixing, method=method)
+    observed, replays, captured = tensors["image"].abs().cuda(), [], replay.captured
+
+    def counted(*args):
+        run = captured(*args)
+        return lambda: (replays.append(1), run())
+
+    monkeypatch.setattr(replay, "captured", counted)
+    how = {"iterations": 12, "saturation": saturation, "tv": 0.01}
+    found = blurops.richardson_lucy(observed, operator, **how).image
+    assert len(replays) == 12 - replay.WARM_UPS
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        again = blurops.richardson_lucy(observed, operator, **how).image
+    torch.cuda.current_stream().wait_stream(stream)
+    monkeypatch.setattr(replay, "serves", lambda *_, **__: False)
+    looped = blurops.richardson_lucy(observed, operator, **how).image
+    assert torch.equal(found, looped)
+    assert torch.equal(again, looped)
+
+
+def test_replayed_iterations_do_not_wait_for_the_device():
+    """In torch's mode that makes a wait an error, as far as torch sees it."""
+    tensors = family_tensors(Shape(1, 3, 70, 90, 5, 9, 9), "reflect", torch.float32, 6)
+    kernels, mixing = tensors["kernels"].abs().cuda(), tensors["mixing"].abs().cuda()
+    operator, state = blurops.BasisBlur(kernels, mixing), tensors["image"].abs().cuda()
+    sums = operator.column_sums(state)
+
+    def step(light):
+        return operator.rl_step(light, state, column_sums=sums, tv=0.01)
+
+    step(state)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        replay.iterate(step, state, 8, replay.captured)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The benchmarks and the check for GPUs, as far as a machine without one can run them."""
 
+import json
 import sys
 
 import pytest
@@ -10,9 +11,11 @@ from benchmarks import gpu_check
 from benchmarks.cases import MEMBERS, REFERENCE, Case
 from benchmarks.contenders.base import Contender
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import clock, rates, rows, small_calls
+from benchmarks.gpu import calibrate, clock, rates, rows, small_calls
 from benchmarks.gpu.contenders import ALL, Entrant
 from benchmarks.gpu_check import Step
+from blurops.ops.basis_blur import cuda_tiling, tiling
+from blurops.ops.basis_blur.tiling import Work
 
 CPU = torch.device("cpu")
 CASE = Case(36, channels=2, basis=3, kernel=5, threads=1)
@@ -71,8 +74,39 @@ def test_the_least_time_by_hand():
 
 def test_the_small_calls_are_right(native, monkeypatch):
     assert small_calls.wrong(CPU, ["native"]) == []
+    assert small_calls.wrong_steps(CPU) == []
     monkeypatch.setattr(small_calls, "_LIMIT", 0.0)
     assert small_calls.wrong(CPU, ["native"])
+    assert len(small_calls.wrong_steps(CPU)) == 4
+
+
+def test_the_calibration_finds_the_constants_again(monkeypatch, tmp_path):
+    """From times that the model itself gives, for all cases; the file is then read back."""
+    truth = {name: 1.0 + i for i, name in enumerate(sorted(cuda_tiling.costs_now()))}
+    monkeypatch.setattr(calibrate, "call_of", lambda work, device: work)
+    monkeypatch.setattr(cuda_tiling, "shared_bytes", lambda device: 1 << 20)
+
+    def seconds(work, device):
+        found = calibrate.features(work, tiling.forced_now())
+        return 1e-9 * cuda_tiling.time(found, truth)
+
+    monkeypatch.setattr(clock, "kernel_seconds", seconds)
+    measured = calibrate.measure(list(calibrate.cases()), CPU)
+    found = calibrate.constants(measured)
+    assert set(found) == set(truth)
+    for work, tiles in calibrate.cases():
+        features = calibrate.features(work, tiles)
+        expected = cuda_tiling.time(features, truth)
+        assert cuda_tiling.time(features, found) == pytest.approx(expected, rel=0.02)
+    calibrate.write(tmp_path / "costs.json", "measured on a model", found)
+    read = json.loads((tmp_path / "costs.json").read_text())
+    assert read == {"origin": "measured on a model", "nanoseconds": found}
+
+
+def test_the_calibration_calls_what_it_times(native):
+    for member in calibrate.MEMBERS:
+        work = Work(member, 1, 2, 3, (20, 30), (3, 5), 4)
+        assert torch.isfinite(calibrate.call_of(work, CPU)()).all()
 
 
 def test_the_check_needs_more_than_an_exit_status(tmp_path):
@@ -104,7 +138,7 @@ def test_the_check_needs_more_than_an_exit_status(tmp_path):
 
 def test_the_check_watches_with_every_tool_and_ends_in_time():
     steps = {step.name: step for step in gpu_check.steps(quick=False)}
-    assert list(steps) == ["build", "tests", *gpu_check.TOOLS, "benchmarks"]
+    assert list(steps) == ["build", "tests", *gpu_check.TOOLS, "calibrate", "benchmarks"]
     for tool in gpu_check.TOOLS:
         assert steps[tool].clean
     assert gpu_check.environment()["TRITON_INTERPRET"] == "0"

@@ -35,10 +35,12 @@ def jobs(quick: bool) -> list[tuple[Case, tuple[str, ...]]]:
     """The cases, each with its members."""
     found = [(REFERENCE, MEMBERS)]
     if not quick:
-        found += [(replace(REFERENCE, kernel=kernel), LINEAR) for kernel in (9, 17, 65)]
+        found += [(replace(REFERENCE, kernel=kernel), LINEAR) for kernel in (9, 17, 41, 65, 97)]
         found += [(replace(REFERENCE, basis=basis), LINEAR) for basis in (8, 64)]
         found += [(replace(REFERENCE, size=size), LINEAR) for size in (512, 2048, 4096)]
-        found.append((replace(REFERENCE, channels=1), LINEAR))
+        found += [
+            (replace(REFERENCE, channels=1, kernel=kernel), LINEAR) for kernel in (9, 17, 33, 65)
+        ]
     return found
 
 

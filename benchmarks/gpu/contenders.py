@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from benchmarks.contenders import (
 from benchmarks.contenders.base import Call, Contender
 from benchmarks.gpu import fft_chunked
 from benchmarks.inputs import Inputs, solver_choices
+from blurops.solvers import replay
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Entrant:
 TOLERANCE = {"rounded": 2e-3, "half": 2e-2}
 
 
-def _ours(backend: str, precision: str) -> Entrant:
-    options = {"backend": backend, "precision": precision}
+def _ours(backend: str | None, precision: str, method: str = "auto") -> Entrant:
+    options = {"backend": backend, "precision": precision, "method": method}
 
     def gradients(inputs: Inputs) -> Call:
         leaves = [
@@ -80,9 +82,30 @@ def _ours(backend: str, precision: str) -> Entrant:
     }
     if backend == "native":  # its solver's step is another backend's
         del members["rl"], members["rl-saturated"]
-    name = f"blurops {backend}" + (", high" if precision == "high" else "")
+    shown = {"auto": "", "direct": ", synthesis", "fft": ", tiles"}[method]
+    accuracy = ", high" if precision == "high" else ""
+    name = f"blurops {backend or 'as it chooses'}{shown}{accuracy}"
     contender = Contender(name, "The public functions.", members, kind="ours")
-    return Entrant(contender, "exact" if precision == "high" else "rounded")
+    exact = precision == "high" or (backend == "native" and method == "fft")
+    return Entrant(contender, "exact" if exact else "rounded")
+
+
+def _without_graphs() -> Entrant:
+    """The solver as it chooses, each of its kernels launched by the host."""
+    entrant = _ours(None, "default")
+
+    def prepare(member: str, inputs: Inputs) -> Call:
+        solve = entrant.contender.members[member](inputs)
+
+        def call() -> list[Tensor]:
+            with mock.patch.object(replay, "serves", return_value=False):
+                return solve()
+
+        return call
+
+    members = {member: partial(prepare, member) for member in ("rl", "rl-saturated")}
+    contender = replace(entrant.contender, name="blurops without graphs", members=members)
+    return replace(entrant, contender=contender)
 
 
 @contextlib.contextmanager
@@ -116,8 +139,11 @@ def _convolution(name: str, allowed: bool, dtype: torch.dtype) -> Contender:
 
 
 ALL: tuple[Entrant, ...] = (
-    _ours("native", "default"),
-    _ours("native", "high"),
+    _ours(None, "default"),
+    _without_graphs(),
+    _ours("native", "default", "direct"),
+    _ours("native", "high", "direct"),
+    _ours("native", "default", "fft"),
     _ours("triton", "default"),
     _ours("triton", "high"),
     *(

@@ -37,16 +37,41 @@ def wrong(device: torch.device, backends: list[str]) -> list[str]:
                     continue
                 args, options = case.sample(shape, boundary, torch.float32, 0)
                 exact = case.op(*args, **options, backend="reference")
-                for backend in backends:
-                    for precision in ("default", "high"):
-                        result = case.op(
-                            *on(device, args), **options, backend=backend, precision=precision
-                        )
-                        error = relative_error(result.cpu(), exact)
-                        if not error <= _LIMIT:
-                            found.append(
-                                f"{case} {shape} {boundary} {backend} {precision}: {error}"
-                            )
+                for backend, method, precision in ways(backends):
+                    how = {"backend": backend, "method": method, "precision": precision}
+                    result = case.op(*on(device, args), **options, **how)
+                    error = relative_error(result.cpu(), exact)
+                    if not error <= _LIMIT:
+                        found.append(f"{case} {shape} {boundary} {how}: {error}")
+    return found
+
+
+def ways(backends: list[str]) -> list[tuple[str, str, str]]:
+    """(backend, method, precision): tiles are of one precision, and the native backend's."""
+    found = [
+        (backend, "direct", precision) for backend in backends for precision in ("default", "high")
+    ]
+    return found + [("native", "fft", "default")] * ("native" in backends)
+
+
+def wrong_steps(device: torch.device) -> list[str]:
+    """The Richardson-Lucy steps, with one set and with two, whose results are not the formula's."""
+    found = []
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, 3, 40, 70, generator=generator) + 0.2
+    kernels = torch.rand(1, 5, 7, 7, generator=generator) / 49
+    mixing = torch.rand(1, 5, 40, 70, generator=generator) / 2.5
+    mask = torch.rand(1, 1, 40, 70, generator=generator)
+    tensors = (image, image.flip(-1), kernels, mixing)
+    for saturation in (None, blurops.Saturation(a=9.0, threshold=0.9)):
+        for method in ("direct", "fft"):
+            options = {"saturation": saturation, "tv": 0.01}
+            exact = blurops.rl_step(*tensors, mask=mask, **options, backend="reference")
+            given, mask_there = on(device, tensors), mask.to(device)
+            result = blurops.rl_step(*given, mask=mask_there, **options, method=method)
+            error = relative_error(result.cpu(), exact)
+            if not error <= _LIMIT:
+                found.append(f"rl_step {saturation} {method}: {error}")
     return found
 
 
@@ -59,7 +84,7 @@ def main() -> int:
         return 1
     if device.type == "cpu" and not _triton.interpreting():
         backends = [name for name in backends if name != "triton"]
-    found = wrong(device, backends)
+    found = [*wrong(device, backends), *wrong_steps(device)]
     print("\n".join(found) or f"every call is right on {', '.join(backends)}")
     return 1 if found else 0
 

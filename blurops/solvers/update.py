@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blurops.operators import BasisBlur, Operator
+from blurops.operators import BasisBlur, Operator, UniformBlur
 from blurops.ops.basis_blur.op import flip
 from blurops.ops.rl_step import Saturation, formula
 from blurops.ops.saturate.reference import saturate
@@ -72,6 +72,12 @@ class Iteration:
         self._splits_values = two_sets and settings.combine == "pixel"
         self._sobel = settings.tv > 0 and settings.tv_form == "sobel8"
         self._in_values = self._splits_values or self._sobel
+
+    @property
+    def fixed(self) -> bool:
+        """Whether every step is one call of the registered op, which asks the host for nothing."""
+        exact = self._settings.adjoint == "exact" and not self._in_values
+        return exact and isinstance(self._operator, BasisBlur | UniformBlur)
 
     def start(self, initial: Tensor | None) -> Tensor:
         """The first estimate: the one given, or the observation grown to the sharp size."""

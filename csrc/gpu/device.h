@@ -116,6 +116,14 @@ BLUROPS_DEVICE float half_value(uint32_t bits) {
 BLUROPS_DEVICE uint32_t bits_of(float value) { return __float_as_uint(value); }
 BLUROPS_DEVICE float float_of(uint32_t bits) { return __uint_as_float(bits); }
 BLUROPS_DEVICE float multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+BLUROPS_DEVICE float exponential(float x) { return expf(x); }
+BLUROPS_DEVICE float log_of_one_plus(float x) { return log1pf(x); }
+// exp(2 pi i k / n)
+BLUROPS_DEVICE float2 root_of_unity(int k, int n) {
+  double sine, cosine;
+  sincospi(2.0 * k / n, &sine, &cosine);
+  return {static_cast<float>(cosine), static_cast<float>(sine)};
+}
 
 // The largest of all values that are given: the order does not matter.
 BLUROPS_DEVICE void raise_to(uint32_t* global, uint32_t value) { atomicMax(global, value); }

@@ -4,11 +4,14 @@
 #include "basis_blur/cuda/blur.cu"
 #include "basis_blur/cuda/grad_kernels.cu"
 #include "basis_blur/cuda/grad_mixing.cu"
+#include "basis_blur/cuda/grad_mixing_wide.cu"
 #include "basis_blur/cuda/pack.cu"
+#include "basis_blur/cuda/tile_gradients.cu"
+#include "basis_blur/cuda/tiles.cu"
 
 namespace {
 
-// As problem_of in csrc/bindings.cpp, without a tiling.
+// As problem_of in csrc/bindings.cpp.
 blurops::Problem problem_of(const int64_t* s) {
   return {static_cast<blurops::DType>(s[0]),
           static_cast<blurops::Boundary>(s[1]),
@@ -25,7 +28,7 @@ blurops::Problem problem_of(const int64_t* s) {
           s[12],
           s[13] != 0,
           s[14] != 0,
-          {}};
+          {s[15], s[16], s[17], s[18]}};
 }
 
 }  // namespace
@@ -56,4 +59,21 @@ EMULATE(basis_blur_adjoint)
 EMULATE(basis_blur_grad_kernels)
 EMULATE(basis_blur_grad_mixing)
 #undef EMULATE
+
+int widest() { return blurops::widest_kernel_cuda(); }
+
+// scalars: a, level, eps; strides: of the mask, from one sample and from one channel to the next.
+void rl_ratios(const int64_t* numbers, int high, const double* scalars, int saturated,
+               const int64_t* strides, const void* estimate, const void* kernels,
+               const void* mixing, const void* observed, const void* mask, void* clean,
+               void* ratios, void* workspace) {
+  blurops::RlStep step{};
+  step.saturated = saturated != 0;
+  step.a = scalars[0], step.level = scalars[1], step.eps = scalars[2];
+  step.mask_stride = strides[0], step.mask_channel_stride = strides[1];
+  step.estimate = estimate, step.observed = observed, step.mask = mask;
+  step.clean = clean, step.ratios = ratios;
+  blurops::rl_ratios_cuda(problem_of(numbers), high != 0, step, kernels, mixing, workspace,
+                          nullptr);
+}
 }

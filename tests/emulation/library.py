@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -47,6 +47,7 @@ def build(first: int, last: int) -> Path:
     command = [
         compiler(), *FLAGS, "-fPIC", "-shared", "-DBLUROPS_EMULATE",
         f"-DBLUROPS_CUDA_FIRST={first}", f"-DBLUROPS_CUDA_LAST={last}",
+        "-DBLUROPS_TILE_SLOTS=6", "-DBLUROPS_TILE_CHUNKS=2",
         f"-I{ROOT / 'csrc'}", f"-I{HERE}", "-x", "c++", str(source),
     ]  # fmt: skip
     files = [*(ROOT / "csrc").rglob("*"), *HERE.rglob("*.h"), source]
@@ -94,6 +95,7 @@ class Call:
     kernels: tuple[int, ...]
     mixing: tuple[int, ...]
     high: bool = False
+    tiling: tuple[int, ...] = (0, 0, 0, 0)
 
     def numbers(self) -> ctypes.Array:
         """As driver.cpp reads them."""
@@ -102,7 +104,7 @@ class Call:
         anchor = (0, 0) if self.boundary == "valid" else (size[0] // 2, size[1] // 2)
         numbers = (
             count, channels, self.kernels[1], height, width, *self.mixing[-2:], *size, *anchor,
-            int(self.kernels[0] > 1), int(self.mixing[0] > 1),
+            int(self.kernels[0] > 1), int(self.mixing[0] > 1), *self.tiling,
         )  # fmt: skip
         return _numbers(DTYPE_CODES[self.dtype], BOUNDARY_CODES[self.boundary], numbers)
 
@@ -112,11 +114,16 @@ class Call:
         return (*self.image[:2], *self.mixing[-2:])
 
 
-def call_of(tensors: dict[str, Tensor], boundary: str, high: bool = False) -> Call:
+def call_of(
+    tensors: dict[str, Tensor],
+    boundary: str,
+    high: bool = False,
+    tiling: tuple[int, ...] = (0, 0, 0, 0),
+) -> Call:
     """The call that these tensors belong to."""
     image, kernels, mixing = (tensors[name] for name in ("image", "kernels", "mixing"))
     shapes = (tuple(t.shape) for t in (image, kernels, mixing))
-    return Call(image.dtype, boundary, *shapes, high)
+    return Call(image.dtype, boundary, *shapes, high, tiling)
 
 
 def _numbers(dtype: int, boundary: int, numbers: tuple) -> ctypes.Array:
@@ -130,8 +137,11 @@ class Emulator:
         self._library = ctypes.CDLL(str(library))
         self._library.report.restype = ctypes.c_char_p
 
-    def ask(self, function: str, dtype: int, boundary: int, numbers: tuple, high: bool) -> int:
+    def ask(self, function: str, *problem: Any) -> int:
         """Stands in for ``_native.ask``."""
+        if function == "widest_kernel_cuda":
+            return self._library.widest()
+        dtype, boundary, numbers, high = problem
         size = getattr(self._library, function.replace("_cuda", ""))
         size.restype = ctypes.c_int64
         return size(_numbers(dtype, boundary, numbers), int(high))
@@ -173,6 +183,37 @@ class Emulator:
         for g, old in zip(given, before, strict=True):
             assert torch.equal(g.inside, old), f"an input was written by {where}"
         return out.inside.clone().view(call.dtype).reshape(shape), workspace.inside
+
+    def run_ratios(
+        self, call: Call, inputs: tuple[Tensor, ...], observed: Tensor, mask: Tensor | None,
+        clean: Tensor | None, sensor: tuple[float, float] | None, eps: float,
+    ) -> Tensor:  # fmt: skip
+        """The ratios of a step, by the epilogue of the blur; ``inputs`` are those of the blur."""
+        self._library.emulate(1, 0)
+        numbers, high = call.numbers(), int(call.high)
+        size = self._library.basis_blur_bytes
+        size.restype = ctypes.c_int64
+        channels = (1 if clean is None else 2) * observed.shape[1]
+        shape = (observed.shape[0], channels, *observed.shape[2:])
+        given = [
+            None if t is None else Guarded(4 * t.numel(), t)
+            for t in (*inputs, observed, mask, clean)
+        ]
+        out, workspace = Guarded(4 * torch.Size(shape).numel()), Guarded(size(numbers, high))
+        memory = [g if g is None else g.address() for g in (*given, out, workspace)]
+        strides = [0, 0]
+        if mask is not None:
+            strides = [mask.stride(i) if mask.shape[i] > 1 else 0 for i in (0, 1)]
+        a, level = sensor or (1.0, 1.0)
+        self._library.rl_ratios(
+            numbers, high, (ctypes.c_double * 3)(a, level, eps), int(sensor is not None),
+            (ctypes.c_int64 * 2)(*strides), *memory,
+        )  # fmt: skip
+        report = self._library.report().decode()
+        assert not report, f"the ratios of {call}: {report}"
+        out.check(f"the ratios of {call}")
+        workspace.check(f"the workspace of the ratios of {call}")
+        return out.inside.clone().view(torch.float32).reshape(shape)
 
 
 class Packed(NamedTuple):

@@ -65,7 +65,7 @@ def _launch(
     if out.is_cuda:
         return cuda.launch(
             member, out, tensors, image=image, kernels=kernels, mixing=mixing,
-            anchor=anchor, boundary=boundary, precision=precision,
+            anchor=anchor, boundary=boundary, method=method, precision=precision,
         )  # fmt: skip
     if out.numel() > 0:
         problem = _problem(member, out, image, kernels, mixing, anchor, boundary, method)
@@ -131,6 +131,12 @@ def basis_blur_into(
     on, and names the image.
     """
     kernels, anchor = _trim(kernels, boundary)
+    if image.is_cuda:
+        cuda.launch_into(
+            launcher, step, image, kernels, mixing,
+            anchor=anchor, boundary=boundary, method=method, precision=precision,
+        )  # fmt: skip
+        return
     problem = _problem(
         "basis_blur", image, image.shape, kernels.shape, mixing.shape, anchor, boundary, method
     )

@@ -76,11 +76,16 @@ def forced(tiling: Tiling) -> Iterator[None]:
         _forced.reset(token)
 
 
+def forced_now() -> Tiling | None:
+    """What :func:`forced` asks for, if anything."""
+    return _forced.get()
+
+
 def choose(work: Work, method: str) -> Tiling:
     """The tiling with the least modelled time among those that ``method`` allows."""
     tiling = _forced.get()
     if tiling is not None:
-        return _cut(tiling, work.taps) if tiling.height else tiling
+        return cut(tiling, work.taps) if tiling.height else tiling
     if method == "direct":
         return DIRECT
     return _choose(work, method, _native.module().isa())
@@ -102,7 +107,7 @@ def costs_of(isa: str) -> dict[str, float]:
     return json.loads(text)[isa]
 
 
-def _cut(tiling: Tiling, taps: tuple[int, int]) -> Tiling:
+def cut(tiling: Tiling, taps: tuple[int, int]) -> Tiling:
     """As many parts as the tiling asks for, or as the tile's size and the taps make necessary."""
     down = _parts(taps[0], tiling.height, tiling.parts_down)
     across = _parts(taps[1], tiling.width, tiling.parts_across)
@@ -120,7 +125,7 @@ def candidates(taps: tuple[int, int]) -> list[Tiling]:
     lengths = _native.module().tile_lengths()
     return sorted(
         {
-            _cut(Tiling(height, width, _parts(taps[0], height, 1) + more, across + more), taps)
+            cut(Tiling(height, width, _parts(taps[0], height, 1) + more, across + more), taps)
             for height in lengths
             for width in lengths
             for across in (_parts(taps[1], width, 1),)

@@ -123,7 +123,7 @@ def _prepare(tensors: tuple, options: dict, keep: bool, known: Tensor | None = N
         ones = observed.new_ones(count, 1, *observed.shape[2:])
         sums = _adjoint(ones, kernels, mixing, how)
     tensors = (estimate, observed, kernels, mixing, sums, mask)
-    struct = _struct(tensors, options)
+    struct = struct_of(tensors, options)
     sets = _sets(struct, tensors, options, how)
     count, channels, *size = observed.shape
     channels *= 1 if sets[0] is None else 2
@@ -144,7 +144,7 @@ def _prepare(tensors: tuple, options: dict, keep: bool, known: Tensor | None = N
     return _Step(struct, tensors, ratios, corrections, sets, blurred)
 
 
-def _struct(tensors: tuple, options: dict) -> Any:
+def struct_of(tensors: tuple, options: dict) -> Any:
     """The native RlStep of these tensors, without sets and results."""
     estimate, observed, _, _, sums, mask = tensors
     return _native.fill(

@@ -2,6 +2,7 @@
 """The update on GPUs: two passes over images around a blur and an adjoint.
 
 Blur and adjoint are those of the native module where it has kernels for the device, else Triton's.
+The native blur does the first pass in its epilogue, so that the blurred image is never written.
 The sets of the two-set step come from a few torch operations on images, both sets' corrections from
 one adjoint of twice as many channels. Beside its inputs and its result a step holds at most 6
 images of size C*H*W at a time, 3 with one set, and what the blur and the adjoint hold. There is no
@@ -17,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blurops import _triton
+from blurops import _native, _triton
 from blurops.ops.basis_blur import native
 from blurops.ops.basis_blur import triton as portable
 from blurops.ops.rl_step import formula
+from blurops.ops.rl_step import native as compiled
 from blurops.ops.rl_step.saturation import Saturation
 
 _FAMILY = ("boundary", "method", "precision")
@@ -63,10 +65,13 @@ def rl_step(
         ones = observed.new_ones(count, 1, *observed.shape[2:])
         sums = family.basis_blur_adjoint(ones, kernels, mixing, **how)
     blur = functools.partial(family.basis_blur, kernels=kernels, mixing=mixing, **how)
-    if blurred is None:
-        blurred = blur(estimate)
     lost, clean = _sets(estimate, observed.shape[-2:], options, blur)
-    ratios = _ratios(blurred.contiguous(), observed, mask, clean, options)
+    if blurred is None and family is native:
+        tensors = (estimate, observed, kernels, mixing, sums, mask)
+        ratios = _blur_into_ratios(tensors, lost, clean, options, how)
+    else:
+        blurred = blur(estimate) if blurred is None else blurred
+        ratios = _ratios(blurred.contiguous(), observed, mask, clean, options)
     del blurred, clean
     corrections = family.basis_blur_adjoint(ratios, kernels, mixing, **how)
     del ratios
@@ -95,6 +100,19 @@ def _stride(tensor: Tensor, axis: int) -> int:
 def _programs(image: Tensor) -> int:
     count, channels, height, width = image.shape
     return count * channels * -(-height * width // _BLOCK)
+
+
+def _blur_into_ratios(
+    tensors: tuple, lost: Tensor | None, clean: Tensor | None, options: dict, how: dict
+) -> Tensor:
+    """As :func:`_ratios`, of the blurred estimate, which stays in the blur's registers."""
+    estimate, observed, kernels, mixing = tensors[:4]
+    count, channels, *size = observed.shape
+    out = observed.new_empty(count, channels if clean is None else 2 * channels, *size)
+    step = compiled.struct_of(tensors, options)
+    _native.fill(step, lost=lost, clean=clean, ratios=out)
+    native.basis_blur_into("rl_ratios_cuda", step, estimate, kernels, mixing, **how)
+    return out
 
 
 def _ratios(

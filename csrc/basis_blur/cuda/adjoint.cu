@@ -2,6 +2,7 @@
 #include "basis_blur/cuda/adjoint.h"
 #include "basis_blur/cuda/cuda.h"
 #include "basis_blur/cuda/plan.h"
+#include "basis_blur/cuda/tile_plan.h"
 
 namespace blurops {
 namespace {
@@ -31,6 +32,7 @@ void run(const Plan& plan, const SpreadArgs& args, void* stream) {
 }  // namespace
 
 int64_t basis_blur_adjoint_cuda_bytes(const Problem& problem, bool high) {
+  if (problem.tiling.height > 0) return tile_adjoint_bytes(problem);
   const Plan plan("", problem, high);
   Workspace workspace(nullptr);
   Operands(plan, workspace);
@@ -41,6 +43,9 @@ int64_t basis_blur_adjoint_cuda_bytes(const Problem& problem, bool high) {
 void basis_blur_adjoint_cuda(const Problem& problem, bool high, const void* image,
                              const void* kernels, const void* mixing, void* out, void* memory,
                              void* stream) {
+  if (problem.tiling.height > 0) {
+    return tile_adjoint(problem, image, kernels, mixing, out, memory, stream);
+  }
   const Plan plan("basis_blur_adjoint_cuda", problem, high);
   const Sizes& s = plan.sizes;
   Workspace workspace(memory);

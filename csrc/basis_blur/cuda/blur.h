@@ -4,6 +4,7 @@
 #pragma once
 
 #include "basis_blur/cuda/layout.h"
+#include "basis_blur/cuda/ratios.h"
 #include "common/convert.h"
 
 namespace blurops::cuda {
@@ -11,11 +12,6 @@ namespace blurops::cuda {
 constexpr int kBlurThreads = 256;
 constexpr int kBlurRows = 8;  // of a block's tile, which is one strip wide
 constexpr int kStages = 4;    // kernel rows in shared memory
-
-// Blocks that share a multiprocessor's registers. Wide rows of one channel would spill at two.
-BLUROPS_HD constexpr int blur_blocks(int j, int steps, int channels) {
-  return channels == 1 && steps == 2 && j > 5 ? 1 : 2;
-}
 
 // Words of a row of the image in shared memory. 4 modulo 8: the two rows of a warp and its four
 // runs of taps then lie in different banks.
@@ -42,6 +38,7 @@ struct BlurArgs {
   void* out;
   int tiles;  // down the blurred image
   int band;   // kernel rows that are worked on between two fills of shared memory
+  Ratios ratios;
 };
 
 // The image around a tile, `rows` extended rows from first_row on; zero where there is nothing.
@@ -153,6 +150,23 @@ BLUROPS_DEVICE void store_run(const float (&run)[kRun], T* out, const float* pix
   }
 }
 
+// The same, where a step's ratios are wanted instead.
+BLUROPS_DEVICE void store_ratios(const float (&run)[kRun], const Ratios& ratios, int sample,
+                                 int channel, const Sizes& s, int64_t pixel,
+                                 const float* pixel_scale, float kernel_scale, int t, int valid) {
+  float mine[2] = {};
+  BLUROPS_UNROLL
+  for (int i = 0; i < kRun; ++i) {
+    if (i / 2 == t) mine[i % 2] = run[i];
+  }
+  BLUROPS_ROLLED
+  for (int i = 0; i < 2 && 2 * t + i < valid; ++i) {
+    const float value = (i == 0 ? mine[0] : mine[1]) * pixel_scale[2 * t + i] * kernel_scale;
+    ratios.store(value, sample, channel, s.channels, pixel + 2 * t + i,
+                 int64_t{s.out_height} * s.out_width);
+  }
+}
+
 // Adds the four threads' runs of taps, takes the scales of the operands out, and stores.
 template <int kC>
 BLUROPS_DEVICE void store_tile(float (&sums)[kC][kRun], const BlurArgs& args) {
@@ -178,6 +192,11 @@ BLUROPS_DEVICE void store_tile(float (&sums)[kC][kRun], const BlurArgs& args) {
     if (c >= part.channels) break;
     const int64_t channel = int64_t{part.sample} * s.channels + part.first_channel + c;
     const int64_t at = (channel * s.out_height + y) * s.out_width + x;
+    if (args.ratios.observed != nullptr) {
+      store_ratios(sums[c], args.ratios, part.sample, part.first_channel + c, s,
+                   int64_t{y} * s.out_width + x, pixel_scale, kernel_scale, place.t, valid);
+      continue;
+    }
     if (s.dtype == DType::kFloat32) {
       store_run(sums[c], static_cast<float*>(args.out) + at, pixel_scale, kernel_scale, place.t,
                 valid);
@@ -258,7 +277,7 @@ BLUROPS_DEVICE void blur_group(float (&sums)[kC][kRun], uint4* shared, const flo
 
 // One tile of the blurred image, up to kC channels of it.
 template <int kJ, int kSteps, int kC>
-BLUROPS_KERNEL(kBlurThreads, blur_blocks(kJ, kSteps, kC))
+BLUROPS_KERNEL(kBlurThreads, 2)
 blur_tile(const BlurArgs args) {
   uint4* ring = reinterpret_cast<uint4*>(gpu::shared_memory());
   float* window = reinterpret_cast<float*>(ring + kStages * kernel_vectors(kJ, kSteps));

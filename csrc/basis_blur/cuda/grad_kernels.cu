@@ -2,6 +2,7 @@
 #include "basis_blur/cuda/cuda.h"
 #include "basis_blur/cuda/grad_kernels.h"
 #include "basis_blur/cuda/plan.h"
+#include "basis_blur/cuda/tile_plan.h"
 
 namespace blurops {
 namespace {
@@ -52,6 +53,7 @@ void run(const Plan& plan, const GradKernelsArgs& args, void* stream) {
 }  // namespace
 
 int64_t basis_blur_grad_kernels_cuda_bytes(const Problem& problem, bool high) {
+  if (problem.tiling.height > 0) return tile_grad_kernels_bytes(problem);
   Workspace workspace(nullptr);
   PixelOperands(Plan("", problem, false), high, workspace);
   return workspace.bytes();
@@ -60,6 +62,9 @@ int64_t basis_blur_grad_kernels_cuda_bytes(const Problem& problem, bool high) {
 void basis_blur_grad_kernels_cuda(const Problem& problem, bool high, const void* grad,
                                   const void* image, const void* mixing, void* out, void* memory,
                                   void* stream) {
+  if (problem.tiling.height > 0) {
+    return tile_grad_kernels(problem, grad, image, mixing, out, memory, stream);
+  }
   // The bases are listed once: the parts of high precision are passes of their own.
   const Plan plan("basis_blur_grad_kernels_cuda", problem, false);
   const Sizes& s = plan.sizes;

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "basis_blur/cuda/cuda.h"
-#include "basis_blur/cuda/grad_mixing.h"
-#include "basis_blur/cuda/plan.h"
+#include "basis_blur/cuda/grad_mixing_launch.h"
+#include "basis_blur/cuda/tile_plan.h"
 
 namespace blurops {
 namespace {
 
 using namespace cuda;
-
-constexpr int64_t kGradWindowBytes = 64 << 10;
 
 struct TapOperands {
   uint4* kernels;
@@ -26,18 +24,10 @@ struct TapOperands {
   }
 };
 
-template <int kJ, int kSteps, int kC>
-void run(const Plan& plan, GradMixingArgs& args, void* stream) {
-  const Sizes& s = plan.sizes;
-  args.band = band_of(s.kernel_height, kJ, kC, kGradWindowBytes);
-  const int64_t blocks = int64_t{plan.mixing_samples} * s.groups * args.tiles * s.strips;
-  gpu::launch(plan.launcher, grad_mixing_tile<kJ, kSteps, kC>, blocks, kBlurThreads,
-              grad_mixing_shared_bytes(kJ, kSteps, kC, args.band), stream, args);
-}
-
 }  // namespace
 
 int64_t basis_blur_grad_mixing_cuda_bytes(const Problem& problem, bool high) {
+  if (problem.tiling.height > 0) return tile_grad_mixing_bytes(problem);
   Workspace workspace(nullptr);
   TapOperands(Plan("", problem, false), high, workspace);
   return workspace.bytes();
@@ -46,6 +36,9 @@ int64_t basis_blur_grad_mixing_cuda_bytes(const Problem& problem, bool high) {
 void basis_blur_grad_mixing_cuda(const Problem& problem, bool high, const void* grad,
                                  const void* image, const void* kernels, void* out, void* memory,
                                  void* stream) {
+  if (problem.tiling.height > 0) {
+    return tile_grad_mixing(problem, grad, image, kernels, out, memory, stream);
+  }
   // The bases are listed once: the parts of high precision are passes of their own.
   const Plan plan("basis_blur_grad_mixing_cuda", problem, false);
   const Sizes& s = plan.sizes;
@@ -71,10 +64,11 @@ void basis_blur_grad_mixing_cuda(const Problem& problem, bool high, const void* 
                       0,
                       high,
                       summed};
-  with_instance(plan, [&](auto taps, auto steps, auto channels) {
-    run<decltype(taps)::value, decltype(steps)::value, decltype(channels)::value>(plan, args,
-                                                                                  stream);
-  });
+  if (plan.taps <= kWidestOfOne) {
+    run_grad_mixing<1, kWidestOfOne>(plan, args, stream);
+  } else {
+    run_grad_mixing_wide(plan, args, stream);
+  }
 }
 
 }  // namespace blurops

@@ -35,6 +35,10 @@ BLUROPS_HD constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 // Products per kernel row: so many taps fit into Taps<kJ>::kCapacity.
 BLUROPS_HD constexpr int taps_class(int kernel_width) { return ceil_div(kernel_width + 3, 8); }
 
+// Kernels with instances for one channel. Wider ones of one channel are the tile method's, and pass
+// for three channels where synthesis is asked for.
+constexpr int kWidestOfOne = 5;  // taps_class
+
 template <int kJ>
 struct Taps {
   static constexpr int kSlots = 2 * kJ;             // of a thread

@@ -69,7 +69,7 @@ struct Plan {
              ceil_div(narrow(p.channels), channels_of_block())};
   }
 
-  int channels_of_block() const { return sizes.channels == 1 ? 1 : 3; }
+  int channels_of_block() const { return sizes.channels == 1 && taps <= kWidestOfOne ? 1 : 3; }
 };
 
 // The packed operands within a workspace, and the kernels that write them.
@@ -138,13 +138,17 @@ void find_largest(const Plan& plan, DType first_dtype, const void* first, int64_
                   DType second_dtype, const void* second, int64_t second_count, uint32_t* largest,
                   void* stream);
 
-// Calls visit with the instance of a plan: (taps, steps, channels of a block) as constants.
-template <int... kInstances, typename Visit>
+// Calls visit with the instance of a plan, (taps, steps, channels of a block) as constants, from
+// kFirst on.
+template <int kFirst, int... kInstances, typename Visit>
 void with_instance(const Plan& plan, std::integer_sequence<int, kInstances...>,
                    const Visit& visit) {
-  constexpr int kFirst = BLUROPS_CUDA_FIRST;
   const auto channels = [&](auto taps, auto steps) {
-    if (plan.channels_of_block() == 1) return visit(taps, steps, std::integral_constant<int, 1>{});
+    if constexpr (decltype(taps)::value <= kWidestOfOne) {
+      if (plan.channels_of_block() == 1) {
+        return visit(taps, steps, std::integral_constant<int, 1>{});
+      }
+    }
     visit(taps, steps, std::integral_constant<int, 3>{});
   };
   const auto steps = [&](auto taps) {
@@ -157,10 +161,13 @@ void with_instance(const Plan& plan, std::integer_sequence<int, kInstances...>,
   if (!found) throw std::invalid_argument("the kernels are too wide for the CUDA kernels");
 }
 
-template <typename Visit>
+// Of the classes from kFrom to kTo that are compiled.
+template <int kFrom = 1, int kTo = BLUROPS_CUDA_LAST, typename Visit>
 void with_instance(const Plan& plan, const Visit& visit) {
-  constexpr int kInstances = BLUROPS_CUDA_LAST - BLUROPS_CUDA_FIRST + 1;
-  with_instance(plan, std::make_integer_sequence<int, kInstances>{}, visit);
+  constexpr int kFirst = kFrom > BLUROPS_CUDA_FIRST ? kFrom : BLUROPS_CUDA_FIRST;
+  constexpr int kLast = kTo < BLUROPS_CUDA_LAST ? kTo : BLUROPS_CUDA_LAST;
+  constexpr int kInstances = kLast < kFirst ? 0 : kLast - kFirst + 1;
+  with_instance<kFirst>(plan, std::make_integer_sequence<int, kInstances>{}, visit);
 }
 
 }  // namespace blurops::cuda

@@ -157,6 +157,12 @@ inline float float_of(uint32_t bits) {
   return value;
 }
 inline float multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
+inline float exponential(float x) { return std::exp(x); }
+inline float log_of_one_plus(float x) { return std::log1p(x); }
+inline float2 root_of_unity(int k, int n) {
+  const double turn = 2.0 * 3.14159265358979323846 * k / n;
+  return {static_cast<float>(std::cos(turn)), static_cast<float>(std::sin(turn))};
+}
 inline void raise_to(uint32_t* global, uint32_t value) {
   if (value > *global) *global = value;
 }
