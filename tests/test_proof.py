@@ -59,7 +59,7 @@ def test_verdicts(bench, old, new, outcome):
 
 def test_a_hanging_mutant_is_not_a_killed_one(project, tmp_path):
     hanging = mutant("return", "while True: pass\n    return")
-    with contextlib.closing(Bench(project, tmp_path / "copy", limit=3)) as bench:
+    with contextlib.closing(Bench(project, tmp_path / "copy", limit=8)) as bench:
         assert bench.attempt(hanging).outcome == "timed out"
         assert bench.attempt(mutant("w * h", "w + h")).outcome == "killed"
 
