@@ -18,6 +18,8 @@ from blurops._atomic import check_output, replacing
 from blurops.fields import BlurField
 from blurops.images import MAX_PIXELS, Image, check_suffix, read_image, write_image
 
+FORMATTER = argparse.RawDescriptionHelpFormatter
+
 _FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
@@ -80,8 +82,7 @@ def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], None], **texts: str
 ) -> argparse.ArgumentParser:
     """Adds a command; `add_running` ends its options."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = commands.add_parser(name, formatter_class=formatter, **texts)
+    parser = commands.add_parser(name, formatter_class=FORMATTER, **texts)
     parser.set_defaults(run=run)
     return parser
 
