@@ -26,7 +26,8 @@ class Alignment(NamedTuple):
 
     Attributes:
         homography: (3, 3) float64, its last entry 1.
-        correlation: of the two images in [-1, 1] under that homography; NaN where nothing was found.
+        correlation: of the two images in [-1, 1], before the last update; NaN where nothing was
+            found.
         iterations: updates made.
         converged: whether the last update moved no corner by more than the tolerance.
     """
@@ -70,9 +71,9 @@ def ecc_homography(
         >>> y, x = torch.meshgrid(torch.arange(48.0), torch.arange(64.0), indexing="ij")
         >>> def view(shift):
         ...     return (torch.sin((x + shift) / 5) * torch.cos(y / 4) + 1)[None, None] / 2
-        >>> found = ecc_homography(view(0.0), 0.7 * view(1.5))
-        >>> [round(float(value), 2) + 0.0 for value in found.homography[0]]
-        [1.0, 0.0, -1.5]
+        >>> found = ecc_homography(view(0.0), 0.7 * view(2.0))
+        >>> [round(float(value), 1) + 0.0 for value in found.homography[0]]
+        [1.0, 0.0, -2.0]
     """
     gray = [_gray("ecc_homography", name, image) for name, image in _named(reference, moving)]
     if smoothing not in _BINOMIAL:
@@ -136,10 +137,10 @@ def inside(homography: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _named(reference: Tensor, moving: Tensor) -> tuple[tuple[str, Tensor], tuple[str, Tensor]]:
-    if isinstance(reference, Tensor) and isinstance(moving, Tensor):
-        if reference.shape != moving.shape:
-            wanted = f"have the reference's shape {tuple(reference.shape)}"
-            raise ValueError(message("ecc_homography", "moving", wanted, tuple(moving.shape)))
+    both = isinstance(reference, Tensor) and isinstance(moving, Tensor)
+    if both and reference.shape != moving.shape:
+        wanted = f"have the reference's shape {tuple(reference.shape)}"
+        raise ValueError(message("ecc_homography", "moving", wanted, tuple(moving.shape)))
     return ("reference", reference), ("moving", moving)
 
 
@@ -187,9 +188,9 @@ def _points(homography: Tensor, size: tuple[int, int]) -> Tensor:
 def _grid(points: Tensor, size: tuple[int, int]) -> Tensor:
     """(1, H, W, 2) in the coordinates of `grid_sample`, which reach from -1 to 1."""
     height, width = size
-    return torch.stack(
-        [(2 * points[0] + 1) / width - 1, (2 * points[1] + 1) / height - 1], dim=-1
-    )[None]
+    return torch.stack([(2 * points[0] + 1) / width - 1, (2 * points[1] + 1) / height - 1], dim=-1)[
+        None
+    ]
 
 
 def _within(points: Tensor, size: tuple[int, int]) -> Tensor:
@@ -206,10 +207,8 @@ def _jacobian(points: Tensor, gradient: Tensor) -> Tensor:
     x = torch.arange(width, dtype=torch.float64)[None]
     over_x, over_y = gradient / points[2]
     perspective = -(over_x * points[0] + over_y * points[1])
-    return torch.stack(
-        [over_x * x, over_x * y, over_x, over_y * x, over_y * y, over_y]
-        + [perspective * x, perspective * y]
-    )
+    columns = [part * by for part in (over_x, over_y) for by in (x, y, 1.0)]
+    return torch.stack([*columns, perspective * x, perspective * y])
 
 
 def _step(template: Tensor, planes: Tensor, homography: Tensor) -> tuple[float, Tensor] | None:

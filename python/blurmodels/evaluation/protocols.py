@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""How the papers score a restored image: RealBlur's alignment, and Köhler's many ground truths.
+
+The settings are those of the public evaluation code of RealBlur (Rim et al., ECCV 2020), which
+Carbajal et al. say they follow.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from blurmodels.evaluation._errors import message
+from blurmodels.evaluation.alignment import ecc_homography, inside, warp
+from blurmodels.evaluation.metrics import psnr, ssim
+
+# Above this a frame is the image itself, which the evaluation code of Köhler's set leaves out.
+_TOO_GOOD = 60.0
+
+
+class Scores(NamedTuple):
+    """PSNR in dB and SSIM."""
+
+    psnr: float
+    ssim: float
+
+
+def plain_scores(restored: Tensor, sharp: Tensor) -> Scores:
+    """Without any alignment; SSIM with its Gaussian window."""
+    return Scores(psnr(restored, sharp), ssim(restored, sharp))
+
+
+def aligned_scores(restored: Tensor, sharp: Tensor, *, iterations: int = 100) -> Scores:
+    """The RealBlur protocol: gain and homography first, then PSNR and SSIM where both images are.
+
+    1. The restored image z is scaled by `<x, z> / <z, z>`, x being the sharp one.
+    2. `ecc_homography` aligns it (gray images, 5-tap smoothing, 100 updates); where that finds
+       nothing, the identity does.
+    3. z is warped bicubically; what the warp reads from outside z, by the nearest pixel, is masked.
+    4. PSNR over the mask. SSIM with the Gaussian window of both images, 0 outside the mask, its map
+       averaged over the mask without a border of 5 pixels.
+
+    Args:
+        restored: (1, C, H, W) in [0, 1], C = 1 or 3.
+        sharp: of the same shape.
+        iterations: see `ecc_homography`.
+
+    Returns:
+        The scores.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind.
+
+    Example:
+        >>> y, x = torch.meshgrid(torch.arange(40.0), torch.arange(48.0), indexing="ij")
+        >>> sharp = (torch.sin(x / 3) * torch.cos(y / 4) / 2 + 0.5)[None, None]
+        >>> darker = 0.8 * sharp
+        >>> plain_scores(darker, sharp).psnr < 20 < 60 < aligned_scores(darker, sharp).psnr
+        True
+    """
+    psnr(restored, sharp)  # checks the two
+    restored, sharp = restored.double(), sharp.double()
+    energy = float(restored.square().sum())
+    scaled = restored * (float((sharp * restored).sum()) / energy) if energy > 0 else restored
+    homography = ecc_homography(sharp, scaled, iterations=iterations).homography
+    mask = inside(homography, tuple(sharp.shape[2:]))
+    moved = warp(scaled, homography)
+    return Scores(psnr(moved, sharp, mask), ssim(moved, sharp, mask))
+
+
+def kohler_scores(restored: Tensor, frames: Iterable[Tensor], *, homography: bool = True) -> Scores:
+    """Köhler's protocol: the best PSNR over the sharp frames of the trajectory, and its SSIM.
+
+    Args:
+        restored: (1, C, H, W) in [0, 1].
+        frames: sharp images of that shape, about 200; they are looked at one after the other.
+        homography: align by the RealBlur protocol (second version of the paper); without, only the
+            gain of step 1 is taken out (table 2 of its first version).
+
+    Returns:
+        The scores of the best frame; one of more than 60 dB is left out, as in the public code.
+
+    Raises:
+        ValueError: there is no frame, or none below 60 dB.
+
+    Example:
+        >>> sharp = torch.rand(1, 3, 16, 16)
+        >>> frames = [torch.rand(1, 3, 16, 16), sharp + 0.1 * torch.rand(1, 3, 16, 16)]
+        >>> best = kohler_scores(sharp, iter(frames), homography=False)
+        >>> best == gained_scores(sharp, frames[1])
+        True
+    """
+    score = aligned_scores if homography else gained_scores
+    found = [score(restored, frame) for frame in frames]
+    found = [each for each in found if each.psnr < _TOO_GOOD]
+    if not found:
+        wanted = f"hold one that scores below {_TOO_GOOD:g} dB"
+        raise ValueError(message("kohler_scores", "frames", wanted, "none"))
+    return max(found, key=lambda each: each.psnr)
+
+
+def gained_scores(restored: Tensor, sharp: Tensor) -> Scores:
+    """Step 1 of the RealBlur protocol alone: the gain `<x, z> / <z, z>`, no homography."""
+    psnr(restored, sharp)
+    energy = float(restored.double().square().sum())
+    gain = float((sharp.double() * restored.double()).sum()) / energy if energy > 0 else 1.0
+    return plain_scores(gain * restored, sharp)
+
+
+def mean_scores(scores: Iterable[Scores]) -> Scores:
+    """The mean of each number."""
+    table = torch.tensor([tuple(each) for each in scores], dtype=torch.float64)
+    if table.numel() == 0:
+        raise ValueError(message("mean_scores", "scores", "hold at least one", "none"))
+    return Scores(*table.mean(dim=0).tolist())
