@@ -11,10 +11,10 @@ from blurmodels.evaluation.metrics import (
 from blurmodels.evaluation.protocols import (
     Scores,
     aligned_scores,
-    gained_scores,
     kohler_scores,
     mean_scores,
     plain_scores,
+    shifted_scores,
 )
 from blurmodels.evaluation.tables import Row, Table, show
 
@@ -26,13 +26,13 @@ __all__ = [
     "aligned_scores",
     "average_precision",
     "ecc_homography",
-    "gained_scores",
     "inside",
     "kohler_scores",
     "mean_average_precision",
     "mean_scores",
     "plain_scores",
     "psnr",
+    "shifted_scores",
     "show",
     "ssim",
     "warp",

@@ -2,7 +2,7 @@
 """How the papers score a restored image: RealBlur's alignment, and Köhler's many ground truths.
 
 The settings are those of the public evaluation code of RealBlur (Rim et al., ECCV 2020), which
-Carbajal et al. say they follow.
+Carbajal et al. say they follow, and of Köhler's set (Köhler et al., ECCV 2012).
 """
 
 from collections.abc import Iterable
@@ -59,14 +59,9 @@ def aligned_scores(restored: Tensor, sharp: Tensor, *, iterations: int = 100) ->
         >>> plain_scores(darker, sharp).psnr < 20 < 60 < aligned_scores(darker, sharp).psnr
         True
     """
-    psnr(restored, sharp)  # checks the two
-    restored, sharp = restored.double(), sharp.double()
-    energy = float(restored.square().sum())
-    scaled = restored * (float((sharp * restored).sum()) / energy) if energy > 0 else restored
-    homography = ecc_homography(sharp, scaled, iterations=iterations).homography
-    mask = inside(homography, tuple(sharp.shape[2:]))
-    moved = warp(scaled, homography)
-    return Scores(psnr(moved, sharp, mask), ssim(moved, sharp, mask))
+    restored, sharp = _with_gain(restored, sharp)
+    homography = ecc_homography(sharp, restored, iterations=iterations).homography
+    return _scores_under(homography, restored, sharp)
 
 
 def kohler_scores(restored: Tensor, frames: Iterable[Tensor], *, homography: bool = True) -> Scores:
@@ -75,8 +70,9 @@ def kohler_scores(restored: Tensor, frames: Iterable[Tensor], *, homography: boo
     Args:
         restored: (1, C, H, W) in [0, 1].
         frames: sharp images of that shape, about 200; they are looked at one after the other.
-        homography: align by the RealBlur protocol (second version of the paper); without, only the
-            gain of step 1 is taken out (table 2 of its first version).
+        homography: align each frame by the RealBlur protocol, as the paper's tables with neural
+            networks do; without, by a shift of whole pixels, as Köhler's own evaluation does
+            (table 2 of the paper's first version).
 
     Returns:
         The scores of the best frame; one of more than 60 dB is left out, as in the public code.
@@ -88,10 +84,10 @@ def kohler_scores(restored: Tensor, frames: Iterable[Tensor], *, homography: boo
         >>> sharp = torch.rand(1, 3, 16, 16)
         >>> frames = [torch.rand(1, 3, 16, 16), sharp + 0.1 * torch.rand(1, 3, 16, 16)]
         >>> best = kohler_scores(sharp, iter(frames), homography=False)
-        >>> best == gained_scores(sharp, frames[1])
+        >>> best == shifted_scores(sharp, frames[1])
         True
     """
-    score = aligned_scores if homography else gained_scores
+    score = aligned_scores if homography else shifted_scores
     found = [score(restored, frame) for frame in frames]
     found = [each for each in found if each.psnr < _TOO_GOOD]
     if not found:
@@ -100,12 +96,52 @@ def kohler_scores(restored: Tensor, frames: Iterable[Tensor], *, homography: boo
     return max(found, key=lambda each: each.psnr)
 
 
-def gained_scores(restored: Tensor, sharp: Tensor) -> Scores:
-    """Step 1 of the RealBlur protocol alone: the gain `<x, z> / <z, z>`, no homography."""
-    psnr(restored, sharp)
-    energy = float(restored.double().square().sum())
-    gain = float((sharp.double() * restored.double()).sum()) / energy if energy > 0 else 1.0
-    return plain_scores(gain * restored, sharp)
+def shifted_scores(restored: Tensor, sharp: Tensor) -> Scores:
+    """Köhler's own alignment: gain, then the shift by whole pixels that correlates best.
+
+    The restored image z is scaled as in `aligned_scores`. The shift is the peak of the circular
+    cross-correlation of the mean over the channels of both images; what it brings in from outside
+    is masked.
+
+    Args:
+        restored: (1, C, H, W) in [0, 1].
+        sharp: of the same shape.
+
+    Returns:
+        The scores.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind.
+
+    Example:
+        >>> sharp = torch.sin(torch.arange(40.0) / 3).expand(1, 1, 24, 40) / 2 + 0.5
+        >>> moved = sharp.roll(2, dims=3)
+        >>> plain_scores(moved, sharp).psnr < 15 < 20 < shifted_scores(moved, sharp).psnr
+        True
+    """
+    from skimage.registration import phase_cross_correlation
+
+    restored, sharp = _with_gain(restored, sharp)
+    planes = [image.mean(dim=(0, 1)).numpy() for image in (sharp, restored)]
+    (down, right), *_ = phase_cross_correlation(*planes, normalization=None)
+    homography = torch.eye(3, dtype=torch.float64)
+    homography[0, 2], homography[1, 2] = -float(right), -float(down)
+    return _scores_under(homography, restored, sharp)
+
+
+def _with_gain(restored: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float64, the restored one scaled by `<x, z> / <z, z>`."""
+    psnr(restored, sharp)  # checks the two
+    restored, sharp = restored.double(), sharp.double()
+    energy = float(restored.square().sum())
+    gain = float((sharp * restored).sum()) / energy if energy > 0 else 1.0
+    return gain * restored, sharp
+
+
+def _scores_under(homography: Tensor, restored: Tensor, sharp: Tensor) -> Scores:
+    mask = inside(homography, tuple(sharp.shape[2:]))
+    moved = warp(restored, homography)
+    return Scores(psnr(moved, sharp, mask), ssim(moved, sharp, mask))
 
 
 def mean_scores(scores: Iterable[Scores]) -> Scores:
