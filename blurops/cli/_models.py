@@ -7,8 +7,9 @@ part by a module `commands`, light to import, with any of these functions:
 - ``register(commands)`` adds commands of its own, such as ``blurops detect``;
 - ``register_train(models)`` and ``register_evaluate(models)`` add one command, named after the
   package, below ``blurops train`` and ``blurops evaluate``;
-- ``add_deblur(parser)`` adds a group of options to ``blurops deblur``, and ``deblur(args)`` then
-  carries out ``blurops deblur IMAGE --model PACKAGE``; both or neither.
+- ``deblur(args)`` carries out ``blurops deblur IMAGE --model PACKAGE``, and ``add_deblur(group)``
+  adds the options that only this model has. ``--weights`` is there already. Where no ``-o`` is
+  given, the model chooses a name.
 
 `blurops.cli.options` has what they need to look and to behave like the other commands.
 """

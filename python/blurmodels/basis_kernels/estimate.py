@@ -44,18 +44,19 @@ def estimate_field(
     """Estimates how an image is blurred, by a network.
 
     The paper's conventions become those of blurops here and nowhere else. Input: `image ** gamma -
-    0.5` (its code; the paper shifts nothing). Output: the published network's kernels are correlated
-    and mixed after blurring, as ours are, with reflection at the border; so they stay as they are.
+    0.5` (its code; the paper shifts nothing). Output: the published network's kernels are
+    correlated and mixed after blurring, as ours are, with reflection at the border; so they stay as
+    they are.
 
     Args:
-        image: (1, C, H, W), C 1 or 3, values of at least 0, both sides at least 32; of the dtype and
-            on the device of the network.
+        image: (1, C, H, W), C 1 or 3, values of at least 0, both sides at least 32; of the dtype
+            and on the device of the network.
         network: with trained weights, see `TwoHeadsNetwork.from_pretrained`.
         gamma: linear light = image ** gamma.
-        tile: images are worked through in tiles of so many pixels a side, a multiple of 32, and what
-            lies around them; None takes the image whole. The result is the same to round-off.
-        dtype: torch.bfloat16 or torch.float16 computes in that type where torch's autocast thinks it
-            safe; sums and softmaxes stay in single precision.
+        tile: images are worked through in tiles of so many pixels a side, a multiple of 32, and
+            what lies around them; None takes the image whole. The result is the same to round-off.
+        dtype: torch.bfloat16 or torch.float16 computes in that type where torch's autocast thinks
+            it safe; sums and softmaxes stay in single precision.
         channels_last: lay the channels of a pixel side by side, which half types and GPUs like.
         compile: True compiles by `torch.compile`; a string names one of its backends.
         progress: show a progress bar on stderr.
