@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The paper's experiments in small: that they do what they say, not how well they come out."""
 
+import shutil
+from dataclasses import replace
+
 import torch
 
 from blurmodels.basis_kernels.data import blur_batch
 from blurmodels.basis_kernels.deblurgan import DeblurGANGenerator
+from blurmodels.basis_kernels.experiments import ablation
 from blurmodels.basis_kernels.experiments import blurring_to_deblur as deblur
 from blurmodels.basis_kernels.reblur import ReblurLoss
 from blurmodels.evaluation import show
@@ -26,7 +30,7 @@ class TestBlurringToDeblur:
         assert f"| {ours.psnr:.2f}" in table
 
     def test_without_its_weight_our_arm_is_the_control(self):
-        options = deblur.Options(**{**TINY.__dict__, "weight": 0.0, "pretrain_steps": 1})
+        options = replace(TINY, weight=0.0, pretrain_steps=1)
         _, _, resumed, ours = deblur.compare(options)
         assert resumed[1:] == ours[1:]
 
@@ -65,3 +69,41 @@ class TestBlurringToDeblur:
         assert torch.equal(one.image, pairs.samples[14].image)
         assert torch.equal(other.kernels, pairs.samples[15].kernels)
         assert len(task.samples(4, 8, slice(1, None, 2))) == 2
+
+
+SMALL = ablation.Options(
+    basis_sizes=(2, 3), l2_steps=2, batch_size=1, patch=40, width=2, scenes=2, held_out=2
+)
+
+
+class TestAblation:
+    def test_every_cell_is_there_and_repeats(self):
+        cells = ablation.ablate(SMALL)
+        names = [ablation.BLURRED, ablation.MEAN, ablation.TRUE]
+        assert [cell[:2] for cell in cells[:3]] == [(name, 0) for name in names]
+        assert [cell[:2] for cell in cells[3:]] == [
+            (schedule, size) for size in (2, 3) for schedule in SMALL.schedules
+        ]
+        assert len({cell.psnr for cell in cells}) == 9
+        assert cells[:6] == ablation.ablate(replace(SMALL, basis_sizes=(2,)))
+        table = show(ablation.as_table([cells], SMALL))
+        assert f"| {cells[8].psnr:.2f} ({cells[8].kernel_error:.3f})" in table
+
+    def test_the_true_field_is_best_and_has_no_error(self):
+        blurred, mean, true = ablation._baselines(SMALL, ablation._held_out(SMALL))
+        assert true.kernel_error < 1e-6
+        assert true.psnr > max(blurred.psnr, mean.psnr)
+        # A kernel that does nothing, against ones that spread: nearly disjoint.
+        assert 1 < blurred.kernel_error <= 2
+
+    def test_the_phases_go_on_from_the_first(self, tmp_path):
+        """Two L2 steps then one L1 step are one run of three steps, not a run of its own."""
+        short = ablation._trained(SMALL, 2, tmp_path / "a", 2, None, False)
+        shutil.copytree(tmp_path / "a", tmp_path / "b")
+        went_on = ablation._trained(SMALL, 2, tmp_path / "b", 3, 2, False)
+        at_once = ablation._trained(SMALL, 2, tmp_path / "c", 3, 2, False)
+        other = ablation._trained(SMALL, 2, tmp_path / "d", 3, None, False)
+        weight = [net.feat[0].weight for net in (short, went_on, at_once, other)]
+        assert torch.equal(weight[1], weight[2])
+        assert not torch.equal(weight[0], weight[1])
+        assert not torch.equal(weight[3], weight[1])

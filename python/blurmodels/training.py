@@ -47,6 +47,7 @@ class Settings:
         clip: largest norm of the gradient; None for no limit.
         precision: "float32", or "bfloat16" or "float16" for what autocast thinks safe; losses and
             sums stay in float32.
+        channels_last: lay the channels of a pixel side by side, which half types like.
         checkpoint_every, log_every, picture_every: steps between two.
         workers: processes that make data; 0 makes them in the training process.
         seed: of initial weights, data and whatever a network draws.
@@ -60,6 +61,7 @@ class Settings:
     warmup: int = 0
     clip: float | None = None
     precision: str = "float32"
+    channels_last: bool = False
     checkpoint_every: int = 500
     log_every: int = 10
     picture_every: int = 500
@@ -184,7 +186,8 @@ class _Run:
     def __init__(self, task: Task, settings: Settings, folder: Path, place: Distributed) -> None:
         self.task, self.settings, self.folder, self.place = task, settings, folder, place
         self.step = 0
-        task.network.to(place.device).train()
+        layout = torch.channels_last if settings.channels_last else torch.preserve_format
+        task.network.to(place.device, memory_format=layout).train()
         learned = [p for p in task.network.parameters() if p.requires_grad]
         self.optimiser = torch.optim.Adam(learned, lr=settings.learning_rate)
         self.network = place.wrap(task.network)
@@ -197,7 +200,9 @@ class _Run:
         settings = self.settings
         todo = range(self.step, settings.steps)
         log = _Log(self.folder / LOG, self.step) if self.place.first else None
-        with tqdm(total=settings.steps, initial=self.step, unit="step", disable=not progress) as bar:
+        with tqdm(
+            total=settings.steps, initial=self.step, unit="step", disable=not progress
+        ) as bar:
             for step, samples in zip(todo, self._data(todo), strict=True):
                 losses = self._one(step, samples)
                 self.step = step + 1

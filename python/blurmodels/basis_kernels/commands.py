@@ -11,16 +11,18 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from blurmodels.basis_kernels.experiments import commands as experiments
+from blurmodels.basis_kernels.experiments.commands import register_evaluate
+from blurmodels.basis_kernels.train_command import register_train
 from blurops import BasisBlur, load_field, richardson_lucy, save_field
 from blurops.cli import options
 from blurops.fields import BlurField, plot_kernel_field
 from blurops.files import check_output, replacing
 from blurops.images import Image, check_suffix, read_image, write_image
 
+__all__ = ["add_deblur", "deblur", "register", "register_evaluate", "register_train"]
+
 _NAME = "basis_kernels"
 
-register_evaluate = experiments.register_evaluate
 
 _DETECT = """\
 Write a gray map of where IMAGE is blurred: how much of each pixel comes through kernels whose L2

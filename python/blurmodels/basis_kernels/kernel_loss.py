@@ -178,7 +178,9 @@ def _check(
     ):  # fmt: skip
         if not isinstance(value, Tensor) or value.dtype not in (torch.float32, torch.float64):
             got = value.dtype if isinstance(value, Tensor) else type(value).__name__
-            raise TypeError(f"kernel_loss: {name} must be a tensor of float32 or float64, got {got}")
+            raise TypeError(
+                f"kernel_loss: {name} must be a tensor of float32 or float64, got {got}"
+            )
         if value.ndim != 4:
             raise ValueError(f"kernel_loss: {name} must have four axes, got {tuple(value.shape)}")
         if (value.dtype, value.device) != (kernels.dtype, kernels.device):

@@ -25,8 +25,8 @@ class ADE20K:
     holds the objects: the n-th of its values above 0 is object n. A line of NAME_atr.txt reads
     `number # part level # occluded # class # raw name # attributes`; level 0 are whole objects.
 
-    Carbajal et al. take 5,888 images of the training part that have a person or car of 400 pixels or
-    more, and at most three objects of an image (their released generator: five).
+    Carbajal et al. take 5,888 images of the training part that have a person or car of 400 pixels
+    or more, and at most three objects of an image (their released generator: five).
 
     Args:
         folder: the data set or a part of it.

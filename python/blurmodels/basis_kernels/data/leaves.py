@@ -157,9 +157,7 @@ def _texture(random: np.random.Generator, height: int, width: int, fall: float) 
     return noise / noise.std()
 
 
-def _object_labels(
-    random: np.random.Generator, height: int, width: int, count: int
-) -> np.ndarray:
+def _object_labels(random: np.random.Generator, height: int, width: int, count: int) -> np.ndarray:
     """(H, W) number of the object at each pixel, 0 for background; later ones lie in front."""
     labels = np.zeros((height, width), dtype=np.int32)
     for number in range(1, count + 1):

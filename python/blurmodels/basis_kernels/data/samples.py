@@ -157,8 +157,8 @@ def blur_batch(
     """Blurs each part of each scene by its own kernel, and records the sum.
 
     Carbajal et al., algorithm 1: `v = sum_j (m_j * k_j) (k_j * u)`, the masks blurred by their own
-    kernels; then eq. 3, `R(v + n)`, and the display's gamma. As `m_j * k_j` is what a pixel takes of
-    kernel j, that is `blurops.basis_blur`, and the blurred masks are the true mixing.
+    kernels; then eq. 3, `R(v + n)`, and the display's gamma. As `m_j * k_j` is what a pixel takes
+    of kernel j, that is `blurops.basis_blur`, and the blurred masks are the true mixing.
 
     Args:
         samples: N samples of one size.
