@@ -59,9 +59,7 @@ def aligned_scores(restored: Tensor, sharp: Tensor, *, iterations: int = 100) ->
         >>> plain_scores(darker, sharp).psnr < 20 < 60 < aligned_scores(darker, sharp).psnr
         True
     """
-    restored, sharp = _with_gain(restored, sharp)
-    homography = ecc_homography(sharp, restored, iterations=iterations).homography
-    return _scores_under(homography, restored, sharp)
+    return _Aligned.by_homography(restored, sharp, iterations).scores()
 
 
 def kohler_scores(restored: Tensor, frames: Iterable[Tensor], *, homography: bool = True) -> Scores:
@@ -87,13 +85,17 @@ def kohler_scores(restored: Tensor, frames: Iterable[Tensor], *, homography: boo
         >>> best == shifted_scores(sharp, frames[1])
         True
     """
-    score = aligned_scores if homography else shifted_scores
-    found = [score(restored, frame) for frame in frames]
-    found = [each for each in found if each.psnr < _TOO_GOOD]
-    if not found:
+    align = _Aligned.by_homography if homography else _Aligned.by_shift
+    best: tuple[float, _Aligned] | None = None
+    for frame in frames:
+        aligned = align(restored, frame)
+        quality = aligned.psnr()
+        if quality < _TOO_GOOD and (best is None or quality > best[0]):
+            best = quality, aligned
+    if best is None:
         wanted = f"hold one that scores below {_TOO_GOOD:g} dB"
         raise ValueError(message("kohler_scores", "frames", wanted, "none"))
-    return max(found, key=lambda each: each.psnr)
+    return best[1].scores()
 
 
 def shifted_scores(restored: Tensor, sharp: Tensor) -> Scores:
@@ -119,14 +121,43 @@ def shifted_scores(restored: Tensor, sharp: Tensor) -> Scores:
         >>> plain_scores(moved, sharp).psnr < 15 < 20 < shifted_scores(moved, sharp).psnr
         True
     """
-    from skimage.registration import phase_cross_correlation
+    return _Aligned.by_shift(restored, sharp).scores()
 
-    restored, sharp = _with_gain(restored, sharp)
-    planes = [image.mean(dim=(0, 1)).numpy() for image in (sharp, restored)]
-    (down, right), *_ = phase_cross_correlation(*planes, normalization=None)
-    homography = torch.eye(3, dtype=torch.float64)
-    homography[0, 2], homography[1, 2] = -float(right), -float(down)
-    return _scores_under(homography, restored, sharp)
+
+class _Aligned(NamedTuple):
+    """A restored image moved onto the sharp one, and where both are."""
+
+    image: Tensor
+    sharp: Tensor
+    mask: Tensor
+
+    @classmethod
+    def by_homography(cls, restored: Tensor, sharp: Tensor, iterations: int = 100) -> "_Aligned":
+        restored, sharp = _with_gain(restored, sharp)
+        found = ecc_homography(sharp, restored, iterations=iterations)
+        return cls.under(found.homography, restored, sharp)
+
+    @classmethod
+    def by_shift(cls, restored: Tensor, sharp: Tensor) -> "_Aligned":
+        from skimage.registration import phase_cross_correlation
+
+        restored, sharp = _with_gain(restored, sharp)
+        planes = [image.mean(dim=(0, 1)).numpy() for image in (sharp, restored)]
+        (down, right), *_ = phase_cross_correlation(*planes, normalization=None)
+        homography = torch.eye(3, dtype=torch.float64)
+        homography[0, 2], homography[1, 2] = -float(right), -float(down)
+        return cls.under(homography, restored, sharp)
+
+    @classmethod
+    def under(cls, homography: Tensor, restored: Tensor, sharp: Tensor) -> "_Aligned":
+        mask = inside(homography, tuple(sharp.shape[2:]))
+        return cls(warp(restored, homography), sharp, mask)
+
+    def psnr(self) -> float:
+        return psnr(self.image, self.sharp, self.mask)
+
+    def scores(self) -> Scores:
+        return Scores(self.psnr(), ssim(self.image, self.sharp, self.mask))
 
 
 def _with_gain(restored: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor]:
@@ -136,12 +167,6 @@ def _with_gain(restored: Tensor, sharp: Tensor) -> tuple[Tensor, Tensor]:
     energy = float(restored.square().sum())
     gain = float((sharp * restored).sum()) / energy if energy > 0 else 1.0
     return gain * restored, sharp
-
-
-def _scores_under(homography: Tensor, restored: Tensor, sharp: Tensor) -> Scores:
-    mask = inside(homography, tuple(sharp.shape[2:]))
-    moved = warp(restored, homography)
-    return Scores(psnr(moved, sharp, mask), ssim(moved, sharp, mask))
 
 
 def mean_scores(scores: Iterable[Scores]) -> Scores:
