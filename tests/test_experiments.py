@@ -10,6 +10,7 @@ from blurmodels.basis_kernels.data import blur_batch
 from blurmodels.basis_kernels.deblurgan import DeblurGANGenerator
 from blurmodels.basis_kernels.experiments import ablation
 from blurmodels.basis_kernels.experiments import blurring_to_deblur as deblur
+from blurmodels.basis_kernels.network import TwoHeadsNetwork
 from blurmodels.basis_kernels.reblur import ReblurLoss
 from blurmodels.evaluation import show
 
@@ -61,6 +62,20 @@ class TestBlurringToDeblur:
             loss(image, batch.observed, batch.kernels, pairs.inner(batch)).backward()
             optimiser.step()
         assert (image - sharp)[middle].square().mean() < 0.8 * before
+
+    def test_an_estimator_serves_the_loss_alone(self):
+        torch.manual_seed(4)
+        estimator = TwoHeadsNetwork(basis_size=2, width=2)
+        before = [parameter.clone() for parameter in estimator.parameters()]
+        own, estimated = (
+            deblur.compare(replace(TINY, pretrain_steps=1), estimator=each)
+            for each in (None, estimator)
+        )
+        assert own[:3] == estimated[:3]
+        assert own[3] != estimated[3]
+        for parameter, value in zip(estimator.parameters(), before, strict=True):
+            assert torch.equal(parameter, value)
+            assert parameter.grad is None
 
     def test_samples_are_addressed_by_the_step(self):
         pairs = deblur._Pairs(TINY, 0, 3)

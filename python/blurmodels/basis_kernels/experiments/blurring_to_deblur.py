@@ -2,7 +2,8 @@
 """Blurring to deblur, in small: table 3 with a small generator, on generated scenes.
 
 A DeblurGAN generator is trained on pairs, then resumed twice from the same weights, on the same
-batches: with the loss that it had, which is the table's control, and with `ReblurLoss` beside it.
+batches: with the loss that it had, which is the table's control, and with `ReblurLoss` beside it,
+through the scenes' own blur fields, or through those that a network estimates from the images.
 """
 
 import copy
@@ -24,6 +25,8 @@ from blurmodels.basis_kernels.data import (
     blur_batch,
 )
 from blurmodels.basis_kernels.deblurgan import DeblurGANGenerator
+from blurmodels.basis_kernels.estimate import network_input
+from blurmodels.basis_kernels.network import TwoHeadsNetwork
 from blurmodels.basis_kernels.reblur import ReblurLoss
 from blurmodels.evaluation import Row, Table, mean_scores, plain_scores, psnr
 from blurmodels.training import Settings, train
@@ -41,6 +44,7 @@ class Options:
         batch_size: images a step.
         patch: their side.
         kernel_size: of the camera shake.
+        exposure: of the hand-held camera in seconds.
         width, blocks: of the generator.
         learning_rate: while pre-training; a half of it afterwards.
         weight: of the reblur loss, beside a mean absolute error of weight 1.
@@ -54,6 +58,7 @@ class Options:
     batch_size: int = 4
     patch: int = 96
     kernel_size: int = 17
+    exposure: float = 0.3
     width: int = 12
     blocks: int = 3
     learning_rate: float = 1e-3
@@ -67,7 +72,7 @@ class _Pairs:
     """Blurred images, the sharp ones, and the blur of what `ReblurLoss` counts."""
 
     def __init__(self, options: Options, scenes_seed: int, count: int) -> None:
-        bank = KernelBank(kernel_size=options.kernel_size, exposure=0.3, seed=options.seed)
+        bank = KernelBank(kernel_size=options.kernel_size, exposure=options.exposure, seed=options.seed)
         leaves = DeadLeaves(seed=scenes_seed)
         self.samples = Samples(
             Repeated(leaves, count, seed=options.seed),
@@ -85,8 +90,11 @@ class _Pairs:
 
     def inner(self, batch: Batch) -> Tensor:
         """Mixing where all light comes from inside the blurred image."""
-        r = self.radius
-        return batch.mixing[:, :, r:-r, r:-r].contiguous()
+        return _inner(batch.mixing, self.radius)
+
+
+def _inner(mixing: Tensor, radius: int) -> Tensor:
+    return mixing[:, :, radius:-radius, radius:-radius].contiguous()
 
 
 class Deblurring:
@@ -95,9 +103,15 @@ class Deblurring:
     name = "basis_kernels.blurring_to_deblur"
 
     def __init__(
-        self, network: DeblurGANGenerator, pairs: _Pairs, first: int, weight: float | None
+        self,
+        network: DeblurGANGenerator,
+        pairs: _Pairs,
+        first: int,
+        weight: float | None,
+        estimator: TwoHeadsNetwork | None = None,
     ) -> None:
         self.network, self.pairs, self.first, self.weight = network, pairs, first, weight
+        self.estimator = estimator
         # The scenes are brightened beyond white, and cut there: so is the sensor.
         self.reblur = ReblurLoss(gamma=pairs.gamma, saturation=None, boundary="valid", loss="l1")
 
@@ -111,10 +125,17 @@ class Deblurring:
         restored = network(batch.observed)
         terms = {"error": (restored - self.pairs.sharp(batch)).abs().mean()}
         if self.weight is not None:
-            inner = self.pairs.inner(batch)
-            again = self.reblur(restored, batch.observed, batch.kernels, inner)
+            again = self.reblur(restored, batch.observed, *self.field(batch))
             terms["reblur"] = self.weight * again
         return terms
+
+    def field(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Kernels, and mixing where `ReblurLoss` counts."""
+        if self.estimator is None:
+            return batch.kernels, self.pairs.inner(batch)
+        with torch.no_grad():
+            kernels, mixing = self.estimator(network_input(batch.observed, self.pairs.gamma))
+        return kernels, _inner(mixing, kernels.shape[-1] // 2)
 
     def pictures(self, network: Any, step: int, device: torch.device) -> dict[str, Tensor]:
         """None: the report has the numbers."""
@@ -141,11 +162,17 @@ class Result(NamedTuple):
     consistency: float
 
 
-def compare(options: Options | None = None, *, progress: bool = False) -> list[Result]:
+def compare(
+    options: Options | None = None,
+    *,
+    estimator: TwoHeadsNetwork | None = None,
+    progress: bool = False,
+) -> list[Result]:
     """Trains the generator and fine-tunes it without and with the reblur loss.
 
     Args:
         options: what is tried.
+        estimator: estimates the blur fields of the reblur loss; the scenes' own by default.
         progress: show progress bars on stderr.
 
     Returns:
@@ -158,7 +185,7 @@ def compare(options: Options | None = None, *, progress: bool = False) -> list[R
     held_out = _Pairs(options, options.seed + 1, options.held_out)
 
     def run(start: DeblurGANGenerator, steps: int, first: int, weight: float | None) -> Any:
-        task = Deblurring(copy.deepcopy(start), pairs, first, weight)
+        task = Deblurring(copy.deepcopy(start), pairs, first, weight, estimator)
         rate = options.learning_rate * (1.0 if first == 0 else 0.5)
         settings = Settings(
             steps, options.batch_size, rate, decay="cosine", seed=options.seed, log_every=steps
@@ -210,5 +237,5 @@ def as_table(runs: list[list[Result]], options: Options) -> Table:
     )
     gain = f"PSNR with the reblur loss minus PSNR resumed, seed by seed: {gains} dB."
     columns = ("PSNR", "SSIM", "PSNR blurred again")
-    title = "Blurring to deblur on generated scenes, their own blur fields"
+    title = "Blurring to deblur on generated scenes"
     return Table(title, columns, tuple(rows), (size, gain))

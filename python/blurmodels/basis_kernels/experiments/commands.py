@@ -68,7 +68,12 @@ def _add_table(group: argparse._ArgumentGroup) -> None:
         "--paper", choices=("second", "first"), default="second", help="version (default: second)"
     )
     group.add_argument("--data", metavar="DIR", help="the folder that holds the datasets")
-    group.add_argument("--weights", metavar="W", help="of the network that estimates the blur")
+    group.add_argument(
+        "--weights",
+        metavar="W",
+        help="of the network that estimates the blur; of --experiment reblur too, which otherwise"
+        " takes the true blur",
+    )
     group.add_argument(
         "--preset",
         choices=_PRESETS,
@@ -111,8 +116,7 @@ def _add_experiment(group: argparse._ArgumentGroup) -> None:
         "--steps",
         type=options.whole(2, 10_000_000),
         metavar="N",
-        help="of the first training phase; the others follow it (default: 600 for reblur, 400 for"
-        " ablation)",
+        help="of the first training phase; the others follow it (default: 400)",
     )
     options.add_seed(group, "of the first run")
 
@@ -180,12 +184,20 @@ def _shown(bar: Any) -> Callable[[str, int, int], None]:
 def _reblur(args: argparse.Namespace) -> tuple[list[Any], Any]:
     from blurmodels.basis_kernels.experiments.blurring_to_deblur import Options, as_table, compare
     from blurmodels.basis_kernels.experiments.paper import TABLES
+    from blurmodels.basis_kernels.network import TwoHeadsNetwork
 
     steps = {} if args.steps is None else {"pretrain_steps": args.steps}
     if args.steps is not None:
         steps["resume_steps"] = max(1, args.steps // 2)
+    estimator = None
+    if args.weights is not None:
+        estimator = TwoHeadsNetwork.from_pretrained(args.weights)
     runs = [
-        compare(Options(seed=seed, **steps), progress=options.show_progress(args))
+        compare(
+            Options(seed=seed, **steps),
+            estimator=estimator,
+            progress=options.show_progress(args),
+        )
         for seed in range(args.seed, args.seed + args.seeds)
     ]
     scores = [[result._asdict() for result in run] for run in runs]
