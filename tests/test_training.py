@@ -93,7 +93,8 @@ def test_what_a_network_draws_goes_on_where_it_was(tmp_path):
 
 COMMAND = (
     "train basis_kernels {folder} --recipe starter --width 1 --basis-size 2 --patch 32 --seed 3"
-    " --epoch 4 --batch-size 2 --steps {steps} --checkpoint-every 1 --log-every 1 --threads 1 --precision float32"
+    " --epoch 4 --batch-size 2 --steps {steps} --checkpoint-every 1 --log-every 1 --threads 1"
+    " --precision float32"
 )
 
 
