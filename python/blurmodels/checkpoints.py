@@ -107,8 +107,10 @@ def load(path: str | os.PathLike[str], *, model: str | None = None) -> Checkpoin
             that wants to run code.
     """
     with open(path, "rb") as file:
-        start = file.read(2)
-    if start == b"PK" or start[:1] == b"\x80":
+        start = file.read(9)
+    # Safetensors begin with eight bytes of a length, which may read as the mark of a pickle does.
+    plain = start[4:] == b"\0\0\0\0{"
+    if not plain and (start[:2] == b"PK" or start[:1] == b"\x80"):
         return Checkpoint(read_pickled(path))
     found = _read_safetensors(path)
     if None not in (model, found.model) and found.model != model:

@@ -103,10 +103,12 @@ class Task(Protocol):
     Attributes:
         network: what is trained, initial weights included.
         name: of the model, written into checkpoints.
+        record: JSON values that say what is learned and from what; a run goes on with equal ones.
     """
 
     network: nn.Module
     name: str
+    record: Mapping[str, Any]
 
     def samples(self, first: int, last: int, part: slice) -> Any:
         """What makes up the samples `range(first, last)[part]`, on the CPU; runs in workers too."""
@@ -267,7 +269,11 @@ class _Run:
         """The checkpoint and the weights for use. All processes have the same; one writes."""
         generators = self.place.gather_generators()
         if self.place.first:
-            record = {"step": self.step, "settings": asdict(self.settings)}
+            record = {
+                "step": self.step,
+                "settings": asdict(self.settings),
+                "task": dict(self.task.record),
+            }
             save_state(
                 self.folder / STATE, self.task, self.optimiser, self.scaler, generators, record
             )
@@ -278,18 +284,23 @@ class _Run:
         """Goes back to the checkpoint; raises if it is of another training."""
         path = self.folder / STATE
         found = checkpoints.load(path, model=f"training of {self.task.name}")
-        wanted = json.loads(json.dumps(asdict(self.settings)))
-        before = (found.extra or {}).get("settings", {})
-        for name, value in wanted.items():
+        before, now = found.extra or {}, json.loads(json.dumps(asdict(self.settings)))
+        for name, value in now.items():
             if name == "steps" and self.settings.decay != "cosine":
                 continue
-            if name not in _FREE and before.get(name) != value:
-                raise ValueError(
-                    f"train: {name} must be that of the training in '{self.folder}',"
-                    f" {before.get(name)!r}, got {value!r}"
-                )
+            if name not in _FREE:
+                self._same(name, value, before.get("settings", {}).get(name))
+        for name, value in json.loads(json.dumps(dict(self.task.record))).items():
+            self._same(name, value, before.get("task", {}).get(name))
         load_state(found, path, self.task, self.optimiser, self.scaler, self.place)
         self.step = found.extra["step"]
+
+    def _same(self, name: str, value: Any, before: Any) -> None:
+        if value != before:
+            raise ValueError(
+                f"train: {name} must be that of the training in '{self.folder}', {before!r},"
+                f" got {value!r}"
+            )
 
 
 class _Batches(torch.utils.data.Dataset):
@@ -352,8 +363,7 @@ def _writer(folder: Path, wanted: bool, step: int) -> Iterator[Any]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ModuleNotFoundError(
-            "train: TensorBoard must be installed to write its events (pip install 'blurops[train]'),"
-            f" got {error}"
+            f"train: tensorboard must be installed (pip install 'blurops[train]'), got {error}"
         ) from error
     # What a killed run has shown beyond its checkpoint is hidden.
     writer = SummaryWriter(folder / EVENTS, purge_step=step + 1 if step else None)

@@ -15,8 +15,8 @@ from torch.autograd.function import once_differentiable
 
 NORMS = ("l2", "l2-norm", "l1")
 
-# Bytes of a chunk of the field of differences: what the caches near a core hold, in good part.
-_CHUNK = 2 << 20
+# Bytes of a chunk of the field of differences: what the second cache of a core holds.
+_CHUNK = 1 << 20
 # Pixels whose coefficients are in float64 at a time.
 _PIXELS = 4096
 # Under the root of the literal p = 2, whose slope at 0 is infinite.
@@ -59,8 +59,8 @@ def kernel_loss(
         TypeError, ValueError: a tensor does not fit `kernels`, or there is no such norm.
 
     Note:
-        Differentiable once, in `kernels` and `mixing` alone. Beyond the gradients it needs about
-        three megabytes, whatever the size of the image.
+        Differentiable once, in `kernels` and `mixing` alone. Beyond the gradients it needs some
+        megabytes, whatever the size of the image.
 
     Example:
         >>> kernels = torch.rand(1, 2, 3, 3)

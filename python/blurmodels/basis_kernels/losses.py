@@ -26,6 +26,7 @@ def segment_weights(masks: Tensor) -> Tensor:
         (N, 1, H, W); the sum over an image is its number of segments that are not empty.
 
     Example:
+        >>> import torch
         >>> masks = torch.tensor([[[[1.0, 1.0, 0.0]], [[0.0, 0.0, 1.0]]]])
         >>> segment_weights(masks)
         tensor([[[[0.5000, 0.5000, 1.0000]]]])
@@ -71,6 +72,7 @@ def reblur_loss(
         TypeError, ValueError: a tensor does not fit, or there is no such form.
 
     Example:
+        >>> import torch
         >>> sharp = torch.rand(1, 3, 10, 10)
         >>> kernels, mixing = torch.ones(1, 1, 3, 3) / 9, torch.ones(1, 1, 8, 8)
         >>> seen = blurops.basis_blur(sharp, kernels, mixing, boundary="valid") ** (1 / 2.2)

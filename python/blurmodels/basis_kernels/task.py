@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the two-headed network learns: the blur of generated images, as Carbajal et al. train it."""
 
+import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ class LossSettings:
         first_norm: "l2" (squared, as the paper's code) or "l2-norm".
         form: of the reblur loss, "linear" or "values".
         saturation: whether the reblur loss has the sensor's response.
-        grid: the kernel loss looks at so many random rows and columns only, as the paper's code can;
-            None at all pixels.
+        grid: the kernel loss looks at so many random rows and columns only, as the paper's code
+            can; None looks at all pixels.
     """
 
     l1_from: int | None = None
@@ -62,6 +63,15 @@ class FieldTask:
         self.network, self.data = network, samples
         self.settings = losses or LossSettings()
         network.inc_gray.requires_grad_(False)
+        self.record = {
+            "patch": list(samples.patch),
+            "seed": samples.seed,
+            "losses": asdict(self.settings),
+            "blur": json.loads(json.dumps(asdict(samples.settings))),
+            "kernels": samples.bank.record,
+            "scenes": type(samples.scenes).__name__,
+            "network": network.architecture,
+        }
 
     def samples(self, first: int, last: int, part: slice) -> list[Sample]:
         """What the samples of a batch are made of."""
@@ -130,9 +140,8 @@ class FieldTask:
 def initialise(network: nn.Module, seed: int) -> None:
     """Random weights under which signals neither fade nor grow from layer to layer.
 
-    He et al., "Delving deep into rectifiers" (ICCV 2015), for the slope of the network's units. With
-    torch's own, the signal fades through some twenty layers without normalisation, and a training
-    spends its first thousands of steps on that.
+    He et al., "Delving deep into rectifiers" (ICCV 2015), for the slope of the network's units.
+    With torch's own, the signal fades through some twenty layers without normalisation.
 
     Args:
         network: its convolutions are set, biases to 0.
@@ -151,7 +160,7 @@ def initialise(network: nn.Module, seed: int) -> None:
 
 
 def _tiles(kernels: list[Tensor]) -> Tensor:
-    """Kernels side by side, (3, K, n K), each brightened to its largest value, four times larger."""
+    """Kernels side by side, four times larger, each brightened to its largest value."""
     row = torch.cat([kernel / kernel.max().clamp(min=1e-12) for kernel in kernels], dim=1)
     large = row.repeat_interleave(4, 0).repeat_interleave(4, 1)
     return large.expand(3, -1, -1)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The bank of camera-shake kernels, each made when it is asked for."""
 
+from typing import Any
+
 from torch import Tensor
 
 from blurops.fields import camera_shake_kernels
@@ -43,6 +45,14 @@ class KernelBank:
         self.size, self.kernel_size = size, kernel_size
         self._options = {"exposure": exposure, "focal_length": focal_length, "seed": seed}
         self[0]  # an argument that is wrong says so now, not in the middle of an epoch
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What it was made with, as JSON values."""
+        exposure = self._options["exposure"]
+        pair = list(exposure) if isinstance(exposure, tuple) else exposure
+        own = {"size": self.size, "kernel_size": self.kernel_size}
+        return {**own, **self._options, "exposure": pair}
 
     def __len__(self) -> int:
         return self.size
