@@ -72,7 +72,9 @@ class _Pairs:
     """Blurred images, the sharp ones, and the blur of what `ReblurLoss` counts."""
 
     def __init__(self, options: Options, scenes_seed: int, count: int) -> None:
-        bank = KernelBank(kernel_size=options.kernel_size, exposure=options.exposure, seed=options.seed)
+        bank = KernelBank(
+            kernel_size=options.kernel_size, exposure=options.exposure, seed=options.seed
+        )
         leaves = DeadLeaves(seed=scenes_seed)
         self.samples = Samples(
             Repeated(leaves, count, seed=options.seed),
