@@ -4,6 +4,7 @@
 import shutil
 from dataclasses import replace
 
+import pytest
 import torch
 
 from blurmodels.basis_kernels.data import blur_batch
@@ -92,6 +93,10 @@ SMALL = ablation.Options(
 
 
 class TestAblation:
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch):
+        monkeypatch.setattr(ablation, "_AVERAGED", 8)
+
     def test_every_cell_is_there_and_repeats(self):
         cells = ablation.ablate(SMALL)
         names = [ablation.BLURRED, ablation.MEAN, ablation.TRUE]

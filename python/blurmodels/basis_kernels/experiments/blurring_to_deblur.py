@@ -53,17 +53,17 @@ class Options:
         seed: of everything.
     """
 
-    pretrain_steps: int = 400
-    resume_steps: int = 200
+    pretrain_steps: int = 600
+    resume_steps: int = 300
     batch_size: int = 4
-    patch: int = 96
+    patch: int = 64
     kernel_size: int = 17
-    exposure: float = 0.3
-    width: int = 12
+    exposure: float = 1.0
+    width: int = 16
     blocks: int = 3
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     weight: float = 1.0
-    scenes: int = 64
+    scenes: int = 128
     held_out: int = 16
     seed: int = 0
 
@@ -114,6 +114,7 @@ class Deblurring:
     ) -> None:
         self.network, self.pairs, self.first, self.weight = network, pairs, first, weight
         self.estimator = estimator
+        self.record = {"first": first, "weight": weight}
         # The scenes are brightened beyond white, and cut there: so is the sensor.
         self.reblur = ReblurLoss(gamma=pairs.gamma, saturation=None, boundary="valid", loss="l1")
 

@@ -116,7 +116,8 @@ def _add_experiment(group: argparse._ArgumentGroup) -> None:
         "--steps",
         type=options.whole(2, 10_000_000),
         metavar="N",
-        help="of the first training phase; the others follow it (default: 400)",
+        help="of the first training phase; the others follow it (default: 600 for"
+        " reblur, 400 for ablation)",
     )
     options.add_seed(group, "of the first run")
 
