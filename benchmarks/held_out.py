@@ -2,6 +2,7 @@
 """What trained weights are worth on generated scenes and on photographs that they have not seen.
 
     python -m benchmarks.held_out WEIGHTS [--recipe starter] [--count 16] [--side 160]
+        [--bank SIZE SEED]
 
 Blurs scenes and crops of scikit-image's photographs by kernels of the recipe's kind, but of another
 bank, and prints the kernel losses of the estimates beside those of the best fixed kernel and of no
@@ -80,12 +81,19 @@ def main() -> None:
     parser.add_argument("--recipe", choices=tuple(RECIPES), default="starter")
     parser.add_argument("--count", type=int, default=16)
     parser.add_argument("--side", type=int, default=160)
+    parser.add_argument(
+        "--bank", type=int, nargs=2, metavar=("SIZE", "SEED"),
+        help="kernels of that bank, learned from or not, instead of unseen ones",
+    )  # fmt: skip
     options = parser.parse_args()
     network = TwoHeadsNetwork.from_pretrained(options.weights)
     recipe = replace(RECIPES[options.recipe], patch=options.side)
     leaves = DeadLeaves(objects=recipe.objects, seed=UNSEEN)
     for name, scenes in (("generated scenes", leaves), ("photographs", Photographs())):
         samples = samples_of(recipe, scenes, seed=UNSEEN)
+        if options.bank:
+            size, seed = options.bank
+            samples.bank = samples_of(replace(recipe, kernels=size), scenes, seed=seed).bank
         score = held_out(network, samples, range(options.count))
         rows = torch.tensor(restorations(network, samples, options.count))
         print(f"{name}, {options.count} of {options.side} x {options.side}")

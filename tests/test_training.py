@@ -241,6 +241,7 @@ def test_bad_input_ends_in_one_line(tmp_path, capsys):
         (f"{tmp_path} --ade20k {tmp_path / 'nowhere'}", "nowhere: not a folder"),
         (f"{tmp_path} --kernel-size 31", "kernel_size must be 33 or 65, got 31"),
         (f"{tmp_path} --ade20k {tmp_path}", "folder must hold NAME.jpg"),
+        (f"{tmp_path} --device xyz", "device must be one that torch can use here, got 'xyz'"),
     ):
         assert main(["train", "basis_kernels", *words.split()]) == 1
         error = capsys.readouterr().err

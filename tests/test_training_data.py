@@ -244,7 +244,7 @@ def test_ade20k_takes_people_and_cars_that_are_large_enough(tmp_path):
     write_ade(tmp_path / "b", "ADE_train_2", people=((5, 24, 5, 26),))  # 399 pixels
     boxes = ((0, 20, 0, 30), (0, 25, 30, 60), (30, 60, 0, 60), (30, 60, 60, 90))
     write_ade(tmp_path / "c", "ADE_train_3", people=boxes)
-    scenes = ADE20K(tmp_path, seed=1)
+    scenes = ADE20K(tmp_path, least_side=60, seed=1)
     assert [path.name for path in scenes.images] == ["ADE_train_00000001.jpg", "ADE_train_3.jpg"]
     image, masks = next(s for s in (scenes.scene(i, 60, 90) for i in range(2)) if len(s.masks) == 4)
     assert image.shape == (3, 60, 90)
@@ -253,12 +253,14 @@ def test_ade20k_takes_people_and_cars_that_are_large_enough(tmp_path):
     assert bool((masks.sum(0) == 1).all())
     assert masks[1, 45, 30] == 1
     assert masks[0, 10, 10] == 1
+    with pytest.raises(ValueError, match="sides of at least 401, got none in"):
+        ADE20K(tmp_path)
 
 
 def test_ade20k_shows_each_image_once_an_epoch_and_crops_anew(tmp_path):
     for number in range(3):
         write_ade(tmp_path, f"ADE_train_{number}", people=((5, 30, 5 + number, 40),))
-    scenes = ADE20K(tmp_path)
+    scenes = ADE20K(tmp_path, least_side=60)
     for epoch in range(2):
         areas = {int(scenes.scene(3 * epoch + i, 60, 90).masks[1].sum()) for i in range(3)}
         assert areas == {875, 850, 825}
@@ -266,16 +268,16 @@ def test_ade20k_shows_each_image_once_an_epoch_and_crops_anew(tmp_path):
     assert torch.equal(small[0], small[1])
     assert not torch.equal(small[0], small[2])
     (tmp_path / "list.txt").write_text("ADE_train_1.jpg\n\n")
-    assert len(ADE20K(tmp_path, names=tmp_path / "list.txt")) == 1
+    assert len(ADE20K(tmp_path, least_side=60, names=tmp_path / "list.txt")) == 1
 
 
 def test_damaged_or_missing_files_of_ade20k_are_named(tmp_path):
     with pytest.raises(NotADirectoryError):
         ADE20K(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"folder must hold NAME.jpg with .* got none in"):
-        ADE20K(tmp_path)
+        ADE20K(tmp_path, least_side=60)
     path = write_ade(tmp_path)
-    scenes = ADE20K(tmp_path)
+    scenes = ADE20K(tmp_path, least_side=60)
     with pytest.raises(ValueError, match=r"1.jpg' must have at least 100 x 60 pixels, got 90 x 60"):
         scenes.scene(0, 60, 100)
     whole = path.read_bytes()
@@ -293,7 +295,7 @@ def test_damaged_or_missing_files_of_ade20k_are_named(tmp_path):
     write_ade(tmp_path)
     path.with_name("ADE_train_00000001_atr.txt").write_text("rubbish\n")
     with pytest.raises(ValueError, match="got 'rubbish' in line 1"):
-        ADE20K(tmp_path)
+        ADE20K(tmp_path, least_side=60)
     (tmp_path / "list.txt").write_text("missing.jpg\n")
     with pytest.raises(ValueError, match="names must list images of the folder, got"):
-        ADE20K(tmp_path, names=tmp_path / "list.txt")
+        ADE20K(tmp_path, least_side=60, names=tmp_path / "list.txt")

@@ -9,6 +9,7 @@ interrupted.
 
 import contextlib
 import csv
+import io
 import json
 import math
 import os
@@ -23,6 +24,7 @@ from tqdm import tqdm
 
 from blurmodels import checkpoints
 from blurmodels.training_state import Distributed, distributed, load_state, save_state
+from blurops.files import replacing
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DECAYS = ("halving", "cosine")
@@ -321,20 +323,24 @@ class _Log:
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        self.rows: list[dict[str, Any]] = []
+        rows: list[dict[str, Any]] = []
         if step and path.exists():
             with path.open(newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-        path.unlink(missing_ok=True)
-        for row in self.rows:
-            self._write(row)
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        text = io.StringIO(newline="")
+        if rows:
+            writer = csv.DictWriter(text, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        with replacing(path) as file:
+            file.write(text.getvalue().encode())
 
     def row(self, step: int, rate: float, losses: Mapping[str, float]) -> None:
         numbers = {name: f"{value:.6g}" for name, value in {"rate": rate, **losses}.items()}
         self._write({"step": step, **numbers})
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        fresh = not self.path.exists()
+        fresh = not self.path.exists() or self.path.stat().st_size == 0
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, row)
             if fresh:

@@ -82,7 +82,12 @@ class Distributed:
 def distributed(device: torch.device | str) -> Iterator[Distributed]:
     """Joins the processes that ``torchrun`` has started, if it has."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
-    device = torch.device(device)
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        text = f"train: device must be one that torch can use here, got '{device}'"
+        raise ValueError(text) from error
     if count == 1 or not torch.distributed.is_available():
         yield Distributed(0, 1, device)
         return

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Scenes out of the ADE20K data set, as Carbajal et al. choose them."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,8 +33,10 @@ class ADE20K:
     Args:
         folder: the data set or a part of it.
         objects: the largest number of objects of a scene; the largest in the crop are taken.
+        least_side: smaller images are left out; the released generator wants more than 400.
         names: paths of the .jpg files below `folder` to take, one a line in a file, for a list that
-            was published; None searches, and keeps images that have such an object.
+            was published; None searches, and keeps images that have such an object. To search the
+            whole data set takes minutes.
         seed: which crops, and in which order.
 
     Raises:
@@ -45,17 +49,20 @@ class ADE20K:
         folder: str | os.PathLike[str],
         *,
         objects: int = 3,
+        least_side: int = 401,
         names: str | os.PathLike[str] | None = None,
         seed: int = 0,
     ) -> None:
         self.folder, self.objects, self.seed = Path(folder), objects, seed
+        self.least_side = least_side
         if not self.folder.is_dir():
             raise NotADirectoryError(20, "not a folder", os.fspath(folder))
         self.images = self._search() if names is None else self._listed(names)
         if not self.images:
             raise ValueError(
                 f"ADE20K: folder must hold NAME.jpg with NAME{_SEGMENTS} and NAME{_ATTRIBUTES} that"
-                f" show a {' or '.join(CLASSES)} of {_LEAST_AREA} pixels, got none in '{folder}'"
+                f" show a {' or '.join(CLASSES)} of {_LEAST_AREA} pixels, and sides of at least"
+                f" {least_side}, got none in '{folder}'"
             )
         self._order = lru_cache(maxsize=2)(self._permutation)
 
@@ -85,7 +92,11 @@ class ADE20K:
 
     def _search(self) -> list[Path]:
         found = sorted(p for p in self.folder.rglob("*.jpg") if _beside(p, _SEGMENTS).exists())
-        return [path for path in found if _moving(path) and _objects(path)]
+        return [
+            path
+            for path in found
+            if min(_size(path)) >= self.least_side and _moving(path) and _objects(path)
+        ]
 
     def _listed(self, names: str | os.PathLike[str]) -> list[Path]:
         lines = Path(names).read_text().splitlines()
@@ -145,11 +156,22 @@ def _read(path: Path) -> tuple[np.ndarray, list[np.ndarray]]:
     return image, _objects(path, image.shape[:2])
 
 
+def _size(path: Path) -> tuple[int, int]:
+    with _opened(path) as file:
+        return file.size
+
+
 def _pixels(path: Path) -> np.ndarray:
     """(H, W, 3) of 8 bits."""
+    with _opened(path) as file:
+        return np.asarray(file.convert("RGB"))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as file:
-            return np.asarray(file.convert("RGB"))
+            yield file
     except FileNotFoundError as error:
         raise ValueError(f"ADE20K: '{path}' must be there, got no such file") from error
     # Pillow reports damage by several classes, SyntaxError among them.
