@@ -40,8 +40,8 @@ def estimate_blind(
     (`blind_steps.kernel_step`), on a pyramid from kernels of 5 pixels to `kernel_size`. First one
     kernel for the whole image; on the two finest levels one at each place of a grid, interpolated
     between them, held to its neighbours; in the end the mixing itself is optimised
-    (`blind_steps.mixing_step`). After the idea of Xu, Zheng and Jia, "Unnatural L0 sparse representation
-    for natural image deblurring", with blurops' operators in place of one convolution.
+    (`blind_steps.mixing_step`). After the idea of Xu, Zheng and Jia, "Unnatural L0 sparse
+    representation for natural image deblurring", with blurops' operators in place of a convolution.
 
     It needs edges in many directions, and blur that is nearly the same all over or changes slowly.
     Textures without edges, moving objects, strong rotation, noise, and kernels larger than

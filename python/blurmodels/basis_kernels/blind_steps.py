@@ -65,8 +65,8 @@ def latent_step(
     """The sharp image with few edges that explains the observed one.
 
     Minimises `sum trust (H u - v)^2 + weight ||grad u||_0` by half-quadratic splitting, as Xu,
-    Zheng and Jia, "Unnatural L0 sparse representation for natural image deblurring": differences are kept
-    where their square exceeds weight / penalty, and the penalty grows.
+    Zheng and Jia, "Unnatural L0 sparse representation for natural image deblurring": differences
+    are kept where their square exceeds weight / penalty, and the penalty grows.
 
     Args:
         observed: v, (1, 1, H, W), linear light.
