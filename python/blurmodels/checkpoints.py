@@ -10,6 +10,7 @@ import io
 import json
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -108,9 +109,8 @@ def load(path: str | os.PathLike[str], *, model: str | None = None) -> Checkpoin
     """
     with open(path, "rb") as file:
         start = file.read(9)
-    # Safetensors begin with eight bytes of a length, which may read as the mark of a pickle does.
-    plain = start[4:] == b"\0\0\0\0{"
-    if not plain and (start[:2] == b"PK" or start[:1] == b"\x80"):
+    # Safetensors begin with the length of their header, whose first byte may be a pickle's too.
+    if start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         return Checkpoint(read_pickled(path))
     found = _read_safetensors(path)
     if None not in (model, found.model) and found.model != model:
@@ -163,7 +163,10 @@ def read_pickled(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         content = io.BytesIO(file.read())
     wanted = "be a state dict of tensors as torch.save writes it"
     try:
-        found = torch.load(content, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of protocols that torch does not write; what it cannot read, it refuses.
+            warnings.simplefilter("ignore", UserWarning)
+            found = torch.load(content, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Torch's message is a page that recommends to switch the check off.
         got = _forbidden(str(error))

@@ -60,11 +60,24 @@ def _add_refinement(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--grid",
-        type=options.numbers("ROWS", "COLUMNS"),
+        type=_grid,
         metavar="ROWS,COLUMNS",
         help="of --refine: kernels estimated down and across IMAGE; 1,1 is one for all"
         " (default: 2,3)",
     )
+    group.add_argument(
+        "--sparsity",
+        type=options.number(above=0),
+        metavar="X",
+        help="of --refine: multiplies what an edge costs; 4 suits few strong edges, 0.25 soft"
+        " pictures (default: 1)",
+    )
+
+
+def _grid(text: str) -> tuple[int, ...]:
+    """An argparse type: two whole numbers with a comma between."""
+    options.numbers("ROWS", "COLUMNS")(text)
+    return tuple(options.whole(1, 16)(part) for part in text.split(","))
 
 
 def deblur(args: argparse.Namespace) -> None:
@@ -166,6 +179,8 @@ def register(commands: Any) -> None:
 def _detect(args: argparse.Namespace) -> None:
     from blurmodels.basis_kernels.detect import average_precision, blur_map
 
+    if args.field is None:
+        _check_source(args, "detect")
     check_suffix(args.output, None)
     check_output(args.output)
     pixels = options.load_photo(args).pixels
@@ -192,18 +207,28 @@ def _check_source(args: argparse.Namespace, command: str) -> None:
         raise options.UsageError(
             f"{command}: argument --model: {_NAME} needs --weights W, or --refine to do without"
         )
-    if args.weights is not None:
-        for name in ("kernel_size", "grid"):
-            if getattr(args, name) is not None:
-                option = name.replace("_", "-")
-                raise options.UsageError(
-                    f"{command}: argument --{option}: goes with --refine without --weights only"
-                )
+    if args.weights is not None and args.refine:
+        raise options.UsageError(f"{command}: argument --refine: goes without --weights")
+    for name in ("kernel_size", "grid", "sparsity"):
+        if getattr(args, name) is not None and not args.refine:
+            option = name.replace("_", "-")
+            raise options.UsageError(f"{command}: argument --{option}: goes with --refine only")
 
 
 def _field(args: argparse.Namespace, pixels: Tensor) -> tuple[BlurField, dict[str, Any]]:
     """The blur of a photograph, and what the report says of the estimation."""
     progress = options.show_progress(args)
+    if args.refine:
+        from blurmodels.basis_kernels.blind import estimate_blind
+
+        chosen = {
+            "kernel_size": args.kernel_size,
+            "grid": args.grid,
+            "sparsity": args.sparsity,
+        }
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        field = estimate_blind(pixels, gamma=args.gamma, progress=progress, **chosen)
+        return field, {"refine": chosen}
     from blurmodels.basis_kernels.estimate import estimate_field
     from blurmodels.basis_kernels.network import TwoHeadsNetwork
 
