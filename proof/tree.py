@@ -41,7 +41,7 @@ class Tree:
         """
         return {
             **os.environ,
-            "PYTHONPATH": str(self.root),
+            "PYTHONPATH": f"{self.root}{os.pathsep}{self.root / 'python'}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "CI": "1",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",

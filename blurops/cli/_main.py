@@ -14,7 +14,7 @@ from typing import NoReturn
 import torch
 
 import blurops
-from blurops.cli import blur, deblur, demo, field, info
+from blurops.cli import _models, blur, deblur, demo, field, info
 from blurops.cli._options import UsageError
 
 _FAILURE, _USAGE, _INTERRUPTED = 1, 2, 130
@@ -56,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", required=True
     )
-    for module in (demo, deblur, blur, field, info):
+    for module in (demo, deblur, blur, field, _models, info):
         module.register(commands)
     return parser
 

@@ -14,9 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blurops import Saturation
 from blurops._atomic import check_output, replacing
 from blurops.fields import BlurField
 from blurops.images import MAX_PIXELS, Image, check_suffix, read_image, write_image
+
+FORMATTER = argparse.RawDescriptionHelpFormatter
 
 _FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -80,8 +83,7 @@ def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], None], **texts: str
 ) -> argparse.ArgumentParser:
     """Adds a command; `add_running` ends its options."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = commands.add_parser(name, formatter_class=formatter, **texts)
+    parser = commands.add_parser(name, formatter_class=FORMATTER, **texts)
     parser.set_defaults(run=run)
     return parser
 
@@ -114,12 +116,12 @@ def add_photo(parser: argparse.ArgumentParser, text: str) -> None:
     )
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
+def add_output(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Adds the output photograph and how it is stored."""
     parser.add_argument(
         "-o",
         "--output",
-        required=True,
+        required=required,
         metavar="OUT",
         help="the image to write, .png, .jpg or .tif; EXIF, ICC profile and transparency of IMAGE"
         " are kept",
@@ -243,3 +245,21 @@ def save_figure(figure: Any, path: str | os.PathLike[str], kind: str) -> None:
 def as_float32(field: BlurField) -> BlurField:
     """The field in the precision that photographs are computed in."""
     return field if field.kernels.dtype == torch.float32 else field.to(torch.float32)
+
+
+def richardson_lucy_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options of `blurops deblur` say to `richardson_lucy`."""
+    arguments = {
+        "iterations": args.iterations,
+        "tv": args.tv,
+        "gamma": args.gamma,
+        "stop_tol": args.stop_tol,
+        "preset": args.preset,
+        "progress": show_progress(args),
+    }
+    if args.saturation is None and args.preset is not None:
+        return arguments
+    if args.saturation is False:
+        return arguments | {"variant": "basic"}
+    # The presets have a Saturation of their own, and only need to be told to use it.
+    return arguments | ({"variant": "combined"} if args.preset else {"saturation": Saturation()})

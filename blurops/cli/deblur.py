@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``blurops deblur``: take known blur away."""
+"""``blurops deblur``: take blur away that is known, or that a model estimates."""
 
 import argparse
 import math
@@ -13,14 +13,13 @@ from blurops import (
     BasisBlur,
     MotionBlur,
     Operator,
-    Saturation,
     UniformBlur,
     flip,
     load_field,
     richardson_lucy,
 )
 from blurops._check import BOUNDARIES
-from blurops.cli import _compensate
+from blurops.cli import _compensate, _models
 from blurops.cli import _options as options
 from blurops.fields import linear_motion_kernel, load_motion_field
 from blurops.images import Image, read_image
@@ -32,7 +31,8 @@ Restore a blurred photograph whose blur is known, by Richardson-Lucy iterations 
 by inverse filters with residual compensation (--method irc).
 
 The blur is a field that differs from pixel to pixel (--field), a straight motion at each pixel
-(--motion-field), one kernel for the whole image (--kernel), or a straight motion (--motion).
+(--motion-field), one kernel for the whole image (--kernel), or a straight motion (--motion). Where
+it is not known, a model estimates it from the photograph alone (--model).
 Richardson-Lucy treats values near white as possibly saturated (--no-saturation trusts them
 instead)."""
 
@@ -42,6 +42,7 @@ examples:
   blurops deblur photo.jpg --kernel psf.png --tv 0.005 -o sharp.jpg
   blurops deblur street.jpg --motion 15,30 --iterations 50 -o sharp.tif --bits 16
   blurops deblur moving.jpg --motion-field motion.mat --method irc -o sharp.png
+  blurops deblur photo.jpg --model basis_kernels --weights W.safetensors -o sharp.png
 
 More iterations give more detail, and more noise and ringing: with a noisy photograph take fewer,
 or add --tv."""
@@ -53,7 +54,7 @@ def register(commands: Any) -> None:
         commands,
         "deblur",
         run,
-        help="restore an image whose blur is known",
+        help="restore an image whose blur is known, or estimated by a model",
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
@@ -80,6 +81,11 @@ def register(commands: Any) -> None:
         metavar="LENGTH,ANGLE",
         help="straight motion: pixels (1 is none), and degrees counter-clockwise from the right",
     )
+    blur.add_argument(
+        "--model",
+        choices=sorted(_models.having("deblur")),
+        help="estimate it from IMAGE; the options of each model are below",
+    )
     parser.add_argument(
         "--orientation",
         choices=("psf", "correlation"),
@@ -94,9 +100,14 @@ def register(commands: Any) -> None:
         " reflect, or replicate for --method irc); valid assumes nothing and restores it too, of"
         " which IMAGE's part is kept",
     )
-    options.add_output(parser)
+    options.add_output(parser, required=False)
     options.add_gamma(parser)
     _add_solver(parser.add_argument_group("the restoration"))
+    parser.add_argument_group("models").add_argument(
+        "--weights", metavar="W", help="the weights file of --model"
+    )
+    for name, add in _models.having("add_deblur").items():
+        add(parser.add_argument_group(f"--model {name}"))
     options.add_running(parser)
 
 
@@ -143,6 +154,17 @@ def _add_solver(group: argparse._ArgumentGroup) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
+    if args.model is not None:
+        if args.orientation != "psf" or args.method != "rl" or args.threshold is not None:
+            raise options.UsageError(
+                "deblur: argument --model: goes without --orientation, --method and --threshold"
+            )
+        _models.having("deblur")[args.model](args)
+        return
+    if args.weights is not None:
+        raise options.UsageError("deblur: argument --weights: goes with --model only")
+    if args.output is None:
+        raise options.UsageError("deblur: the following arguments are required: -o/--output")
     options.check_photo_output(args)
     if args.motion is not None and args.motion[0] < 1:
         raise options.UsageError(
@@ -157,31 +179,12 @@ def run(args: argparse.Namespace) -> None:
     if args.method == "irc":
         image, done = _compensate.restore(args, photo.pixels, operator)
     else:
-        result = richardson_lucy(
-            photo.pixels,
-            operator,
-            iterations=args.iterations,
-            tv=args.tv,
-            gamma=args.gamma,
-            stop_tol=args.stop_tol,
-            preset=args.preset,
-            progress=options.show_progress(args),
-            **_saturation(args),
-        )
+        known = options.richardson_lucy_arguments(args)
+        result = richardson_lucy(photo.pixels, operator, **known)
         image, done = result.image, f"{result.iterations} iterations"
     seconds = time.perf_counter() - began
     options.save_photo(args, options.central(image, photo.pixels.shape[2:]), photo)
     print(f"{args.output}: {done} in {seconds:.1f} s")
-
-
-def _saturation(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments that turn the treatment of saturation on or off."""
-    if args.saturation is None and args.preset is not None:
-        return {}
-    if args.saturation is False:
-        return {"variant": "basic"}
-    # The presets have a Saturation of their own, and only need to be told to use it.
-    return {"variant": "combined"} if args.preset else {"saturation": Saturation()}
 
 
 def _operator(args: argparse.Namespace, photo: Image) -> Operator:

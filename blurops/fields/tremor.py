@@ -117,10 +117,12 @@ def camera_shake_kernels(
     focal_length: float = 1000.0,
     strength: float = 1.0,
     seed: int = 0,
+    first: int = 0,
 ) -> Tensor:
     """Blur kernels of hand-held exposures, drawn by a physiological hand tremor.
 
-    Kernel i is the path of the pitch and yaw of `hand_tremor(..., index=i)` at the image centre,
+    Kernel i, the first of which is `first`, is the path of the pitch and yaw of
+    `hand_tremor(..., index=i)` at the image centre,
     `x = focal_length * yaw, y = -focal_length * pitch`, rendered by `render_paths`: exact sub-pixel
     splatting along the path. Carbajal et al. (appendix A.3) use exposures of at most one second and
     keep kernels whose support lies inside K x K. Here a path that leaves the kernel is scaled
@@ -132,7 +134,8 @@ def camera_shake_kernels(
         exposure: seconds, above 0 and at most 8, or a range (low, high) to draw from uniformly.
         focal_length: in pixels; 1000 is a 28 mm (full-frame) lens on a picture 1280 pixels wide.
         strength: multiplies the motion; 0 gives deltas.
-        seed: which set of kernels. Kernel i of a seed does not depend on `count`.
+        seed: which set of kernels. Kernel i of a seed depends on neither `count` nor `first`.
+        first: index of the first kernel, so that any part of a large set can be made alone.
 
     Returns:
         (count, K, K) float32, non-negative, each of unit sum and with its centroid at the centre,
@@ -155,8 +158,9 @@ def camera_shake_kernels(
     scale = arguments.real(name, "focal_length", focal_length, above=0)
     scale *= arguments.real(name, "strength", strength, least=0)
     seed = arguments.seed(name, seed)
+    first = arguments.whole(name, "first", first, 0)
     kernels = torch.empty(count, kernel_size, kernel_size)
-    for index in range(count):
+    for index in range(first, first + count):
         duration = low
         if high > low:
             draw = torch.rand((), generator=stream(seed, "exposure", index), dtype=torch.float64)
@@ -166,7 +170,7 @@ def camera_shake_kernels(
         reach = float(path.abs().max())
         if reach > kernel_size // 2:
             path *= (kernel_size // 2) / reach
-        kernels[index] = render_paths(path[None], kernel_size)[0]
+        kernels[index - first] = render_paths(path[None], kernel_size)[0]
     return kernels
 
 

@@ -174,7 +174,7 @@ def test_bad_input_is_one_line(bad, fail, name):
         (("sharpen",), "invalid choice: 'sharpen'"),
         (
             ("deblur", "a.png", "-o", "b.png"),
-            "one of the arguments --field --motion-field --kernel --motion is req",
+            "one of the arguments --field --motion-field --kernel --motion --model is req",
         ),
         (("deblur", "a.png", "--motion", "3", "-o", "b.png"), "must be LENGTH,ANGLE, got '3'"),
         (("deblur", "a.png", "--motion", "3,x", "-o", "b.png"), "must be a number, got 'x'"),

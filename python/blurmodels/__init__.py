@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Models that stand on blurops, one package per paper.
+
+Each uses only the public surface of `blurops`, keeps the layer names of the published weights, and
+converts its paper's conventions in one named function. `blurmodels.checkpoints` reads and writes
+their weights.
+"""
