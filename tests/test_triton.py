@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import blurops
-from blurops import Saturation, _boundary, _triton
+from blurops import Saturation, _boundary, _triton, _triton_tiles
 from blurops._check import BOUNDARIES
 from blurops.ops.basis_blur import native
 from blurops.ops.basis_blur import triton as family
@@ -146,14 +146,14 @@ class TestFold:
         extended = torch.rand(2, 3, *(n + 2 * r for n, r in zip(size, radius, strict=True)))
         extended = extended.double()
         expected = _boundary.fold(extended, radius, boundary)
-        torch.testing.assert_close(family._fold(extended.clone(), radius, boundary), expected)
+        torch.testing.assert_close(_triton_tiles.fold(extended.clone(), radius, boundary), expected)
 
     @pytest.mark.parametrize("boundary", ["replicate", "circular"])
     def test_around_images_smaller_than_the_radius(self, boundary):
         for size, radius in (((2, 3), (5, 7)), ((1, 4), (3, 4)), ((1, 1), (2, 1))):
             extended = torch.rand(1, 1, *(n + 2 * r for n, r in zip(size, radius, strict=True)))
             expected = _boundary.fold(extended.double(), radius, boundary)
-            result = family._fold(extended.double(), radius, boundary)
+            result = _triton_tiles.fold(extended.double(), radius, boundary)
             torch.testing.assert_close(result, expected)
 
 

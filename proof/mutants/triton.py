@@ -21,6 +21,7 @@ _FAMILY = "blurops/ops/basis_blur/triton.py"
 _KERNELS = "blurops/ops/basis_blur/triton_kernels.py"
 _SHARED = "blurops/_triton_kernels.py"
 _AVAILABLE = "blurops/_triton.py"
+_TILES = "blurops/_triton_tiles.py"
 _STEP = "blurops/ops/rl_step/triton_kernels.py"
 _SETS = "blurops/ops/rl_step/triton.py"
 _RESPONSE = "blurops/ops/saturate/triton_kernels.py"
@@ -63,23 +64,23 @@ MUTANTS = (
     ),
     Mutant(
         "triton: a batch's own mixing is read as the first sample's",
-        _FAMILY,
+        _TILES,
         "return tensor.stride(0) if tensor.shape[0] > 1 else 0",
         "return 0",
         VALUES,
     ),
     Mutant(
         "triton: the last column of a ragged tile is masked, too",
-        _KERNELS,
+        _SHARED,
         "return y, x, (y < rows) & (x < columns)",
         "return y, x, (y < rows) & (x < columns - 1)",
         VALUES,
     ),
     Mutant(
         "triton: the third plane of a group is not stored",
-        _KERNELS,
-        "narrowed(tl.sum(sum2, 1), out), there & (remaining > 2))",
-        "narrowed(tl.sum(sum2, 1), out), there & (remaining > 3))",
+        _SHARED,
+        "narrowed(sum2, out), there & (remaining > 2))",
+        "narrowed(sum2, out), there & (remaining > 3))",
         VALUES,
     ),
     Mutant(
@@ -105,21 +106,21 @@ MUTANTS = (
     ),
     Mutant(
         "triton: the fold forgets the reflection at the far end",
-        _FAMILY,
+        _TILES,
         "image.narrow(axis, size - 1 - r, r).add_(after.flip(axis))",
         "pass",
         FOLD,
     ),
     Mutant(
         "triton: the circular fold goes around once only",
-        _FAMILY,
+        _TILES,
         "for part in after.split(size, axis):",
         "for part in after.split(size, axis)[:1]:",
         FOLD,
     ),
     Mutant(
         "triton: the replicate fold overwrites the edge",
-        _FAMILY,
+        _TILES,
         "image.narrow(axis, 0, 1).add_(before.sum(axis, keepdim=True))",
         "image.narrow(axis, 0, 1).copy_(before.sum(axis, keepdim=True))",
         FOLD,
