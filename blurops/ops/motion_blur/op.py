@@ -22,7 +22,7 @@ _OPTIONS = (
     "str? backend=None"
 )
 _MAPS = "Tensor length, Tensor angle"
-_BACKENDS = ("native", "reference")
+_BACKENDS = ("native", "triton", "reference")
 
 
 class _Refuse(torch.autograd.Function):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The four members of NU-Conv as Triton kernels; :mod:`.triton` prepares their arguments.
 
-A block of taps of each pixel's own filter is gathered out of the bank, ``w[p, t] = sum_j weight_j[p]
-bank[index_j[p], t]``, and used at once; it is never stored. No borders here: images come extended by
-the boundary, and the adjoint writes an extended image that is folded afterwards.
+A block of taps of each pixel's own filter is gathered out of the bank and used at once: ``w[p, t] =
+sum_j weight_j[p] bank[index_j[p], t]``. It is never stored. No borders here: images come extended
+by the boundary, and the adjoint writes an extended image that is folded afterwards.
 
 A bank has ``planes`` planes of ``taps`` taps per filter: one, which serves all channels, or one per
 channel. Sizes in capitals are compile-time: ``ACC`` is the type of all sums, the others are the
@@ -29,7 +29,7 @@ def _filter(
     bank, index, weight, pixel, tap, there, present, filters, picked, maps, filter_step,
     ACC: tl.constexpr,
 ):  # fmt: skip
-    """w at pixels and taps that broadcast; 0 where either is not there."""
+    """The w of pixels and taps that broadcast; 0 where either is not there."""
     read = there & present
     w = tl.zeros(read.shape, ACC)
     for _ in range(picked):
