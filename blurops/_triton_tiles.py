@@ -24,7 +24,7 @@ def tile_for(size: Sequence[int], tensor: Tensor, extra: int = 0, share: int = 1
     takes more registers than usual, the tile is one of ``share``.
     """
     pixels = (64 if tensor.dtype == torch.float64 else 128) // share
-    columns = min(pixels if extra else 32, power_of_2(size[1] + extra))
+    columns = min(pixels if extra else min(32, pixels), power_of_2(size[1] + extra))
     rows = min(pixels // columns, power_of_2(size[0]))
     return {"ROWS": max(rows, 16 // columns), "COLUMNS": columns}
 

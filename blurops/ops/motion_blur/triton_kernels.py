@@ -249,7 +249,10 @@ def _folded(
 def _source_columns(
     lines, q, v, in_row, u, far, room, columns, maps, COLUMNS: tl.constexpr, BOUNDARY: tl.constexpr
 ):  # fmt: skip
-    """:func:`_columns` of all pixels in a row that may spread to one of the positions u."""
+    """:func:`_columns` of all pixels in a row that may spread to one of the positions u.
+
+    These have to follow on each other, whether there are such pixels or not.
+    """
     first, last = far + 1, -far - 1
     for start in range(-far, far + COLUMNS, COLUMNS):
         s, there = _source(u + start, columns, BOUNDARY)
@@ -274,21 +277,21 @@ def _source(i, size, BOUNDARY: tl.constexpr):
 
 @triton.jit
 def _gather(
-    sum0, sum1, sum2, image, lines, y, x, there, first_plane, remaining, far_y, far_x, room, rows,
-    columns, maps,
+    sum0, sum1, sum2, image, lines, y, x, wanted_y, wanted_x, first_plane, remaining, far_y, far_x,
+    room, rows, columns, maps,
     ACC: tl.constexpr, BOUNDARY: tl.constexpr, SEGMENT: tl.constexpr, GROUP: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """The sums and what positions (y, x), those of blurred pixels, get from all that spread."""
     for q in range(-far_y, far_y + 1):
         v, in_row = _source(y - q, rows, BOUNDARY)
-        in_row = in_row & there
+        in_row = in_row & wanted_y
         first, last = _source_columns(
             lines, q, v, in_row, x, far_x, room, columns, maps, COLUMNS, BOUNDARY
         )
         for p in range(first, last + 1):
             u, in_column = _source(x - p, columns, BOUNDARY)
-            read, source = in_row & in_column, v * columns + u
+            read, source = in_row & in_column & wanted_x, v * columns + u
             # One addition after the other: the product might have more than 32 bits.
             at = lines + source
             c = tl.load(at, read, 1)
@@ -338,11 +341,11 @@ def adjoint(
     sum0 = tl.zeros((ROWS * COLUMNS,), ACC)
     zero, sum1, sum2 = sum0, sum0, sum0
     for turn_y in range(-above, below + 1):
-        v, in_row = _unfolded(turn_y, y, lane // COLUMNS, height, ROWS, BOUNDARY)
+        v, wanted_y = _unfolded(turn_y, y, lane // COLUMNS, height, ROWS, BOUNDARY)
         for turn_x in range(-before, after + 1):
-            u, there = _unfolded(turn_x, x, lane % COLUMNS, width, COLUMNS, BOUNDARY)
+            u, wanted_x = _unfolded(turn_x, x, lane % COLUMNS, width, COLUMNS, BOUNDARY)
             part0, part1, part2 = _gather(
-                zero, zero, zero, image, lines, v - top, u - left, there & in_row, first_plane,
+                zero, zero, zero, image, lines, v - top, u - left, wanted_y, wanted_x, first_plane,
                 remaining, far_y, far_x, room, rows, columns, maps,
                 ACC, BOUNDARY, SEGMENT, GROUP, COLUMNS,
             )  # fmt: skip

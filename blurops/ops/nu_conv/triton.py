@@ -89,7 +89,7 @@ def nu_conv(
         return out.zero_()
     image = extend(image, (kh, kw), boundary)
     bank, index, weight = bank.contiguous(), index.contiguous(), weight.contiguous()
-    tile, group = tile_for(size, image), group_of(channels)
+    tile, group = tile_for(size, image, share=2), group_of(channels)
     _triton.launch(
         _kernels().conv, count_tiles(size, tile) * count * -(-channels // group),
         image, bank, index, weight, out,
@@ -124,7 +124,8 @@ def nu_conv_adjoint(
     if out.numel() > 0:
         image, bank = image.contiguous(), bank.contiguous()
         index, weight = index.contiguous(), weight.contiguous()
-        tile, group = tile_for(out.shape[2:], out), group_of(channels) if planes == 1 else 1
+        tile = tile_for(out.shape[2:], out, share=2)
+        group = group_of(channels) if planes == 1 else 1
         _triton.launch(
             _kernels().adjoint,
             count_tiles(out.shape[2:], tile) * count * -(-channels // group),
