@@ -245,7 +245,7 @@ def test_which_calls_are_computed_on_tensor_cores(monkeypatch):
     assert _triton.precision(torch.float32, cuda, "default") == "ieee"
 
 
-class _Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):
     """The bytes of the largest tensor made within, and not from one of those given."""
 
     def __init__(self, given):
@@ -267,7 +267,7 @@ def test_nothing_of_the_size_of_the_mixing_is_made():
     for case in CASES:
         args, chosen = case.sample(shape, "reflect", torch.float32, 9)
         functions = {"boundary": chosen["boundary"], "method": "auto", "precision": "default"}
-        with _Largest(args) as largest:
+        with Largest(args) as largest:
             getattr(family, case.name)(*args, **functions)
         result = 40 * 20 * 30 if case.name == "basis_blur_grad_mixing" else 0
         assert 0 < largest.bytes <= 4 * max(result, 3 * 22 * 32)

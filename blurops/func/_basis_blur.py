@@ -15,6 +15,7 @@ from blurops.func._rules import (
     into_batch,
     lanes_of,
     named,
+    of_something,
     sum_tangents,
 )
 
@@ -25,6 +26,7 @@ class _Blur(Linear):
         return torch.ops.blurops.basis_blur(image, kernels, mixing, **named(options))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (image, kernels, mixing), (options,) = ctx.saved_tensors, ctx.rest
         needs = ctx.needs_input_grad
@@ -52,6 +54,7 @@ class _Adjoint(Linear):
         return torch.ops.blurops.basis_blur_adjoint(image, kernels, mixing, **named(options))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (image, kernels, mixing), (options,) = ctx.saved_tensors, ctx.rest
         needs = ctx.needs_input_grad
@@ -87,6 +90,7 @@ class _GradKernels(Linear):
         return op(grad, image, mixing, size, shared, **named(options))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (blurred, image, mixing), (_, _, options) = ctx.saved_tensors, ctx.rest
         needs, shared = ctx.needs_input_grad, mixing.shape[0] == 1
@@ -119,6 +123,7 @@ class _GradMixing(Linear):
         return op(grad, image, kernels, shared, **named(options))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (blurred, image, kernels), (_, options) = ctx.saved_tensors, ctx.rest
         needs, shared = ctx.needs_input_grad, kernels.shape[0] == 1

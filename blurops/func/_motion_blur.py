@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blurops.func._rules import Linear, count_of, lanes_of, sum_tangents
+from blurops.func._rules import Linear, count_of, lanes_of, of_something, sum_tangents
 from blurops.ops.motion_blur.op import refuse
 
 # (caps, boundary, method, precision, backend), as the registered ops take them.
@@ -42,6 +42,7 @@ class _Blur(Linear):
         return torch.ops.blurops.motion_blur(image, length, angle, **_named(options))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (image, *maps), (options,), needs = ctx.saved_tensors, ctx.rest, ctx.needs_input_grad
         size = tuple(image.shape[-2:])
@@ -76,6 +77,7 @@ class _Adjoint(Linear):
         return op(image, length, angle, size, **_named(options))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (blurred, *maps), (_, options) = ctx.saved_tensors, ctx.rest
         needs = ctx.needs_input_grad
@@ -112,6 +114,7 @@ class _Gradient(Linear):
         return op(grad, image, length, angle, **_named(options))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (blurred, image, *maps), (by, options) = ctx.saved_tensors, ctx.rest
         needs, size = ctx.needs_input_grad, tuple(image.shape[-2:])
@@ -156,6 +159,7 @@ class _Tangent(Linear):
         return op(image, length, angle, rate, by, **_named(options, backend=None))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (image, *maps, rate), (by, options) = ctx.saved_tensors, ctx.rest
         needs, size = ctx.needs_input_grad, tuple(image.shape[-2:])
@@ -195,6 +199,7 @@ class _TangentAdjoint(Linear):
         return op(image, length, angle, rate, by, size, **_named(options, backend=None))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (blurred, *maps, rate), (by, _, options) = ctx.saved_tensors, ctx.rest
         needs = ctx.needs_input_grad

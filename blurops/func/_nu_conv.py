@@ -19,6 +19,7 @@ from blurops.func._rules import (
     into_batch,
     lanes_of,
     named,
+    of_something,
     sum_tangents,
 )
 from blurops.ops.nu_conv.shapes import check_range
@@ -32,6 +33,7 @@ class _Conv(Linear):
         return torch.ops.blurops.nu_conv(image, bank, index, weight, **named(options))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         return *_form_gradients(grad, *ctx.saved_tensors, ctx.needs_input_grad, *ctx.rest), None
 
@@ -53,6 +55,7 @@ class _Adjoint(Linear):
         return torch.ops.blurops.nu_conv_adjoint(image, bank, index, weight, **named(options))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (filtered, bank, index, weight), (options,) = ctx.saved_tensors, ctx.rest
         needs = ctx.needs_input_grad
@@ -81,6 +84,7 @@ class _GradBank(Linear):
         return op(grad, image, index, weight, shape, **named(options))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (filtered, image, index, weight), (_, options) = ctx.saved_tensors, ctx.rest
         needs, shared = ctx.needs_input_grad, weight.shape[0] == 1
@@ -118,6 +122,7 @@ class _GradWeight(Linear):
         return op(grad, image, bank, index, shared, **named(options))
 
     @staticmethod
+    @of_something
     def backward(ctx: Any, grad: Tensor) -> tuple:
         (filtered, image, bank, index), (_, options) = ctx.saved_tensors, ctx.rest
         needs, shape = ctx.needs_input_grad, tuple(bank.shape)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the twins of all ops share: what they keep, tangents of linear functions, batches."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,6 +56,16 @@ def count_of(tensor: Tensor, axis: int | None) -> int:
     return tensor.shape[0] if axis is None else tensor.movedim(axis, 0).shape[1]
 
 
+def of_something(backward: Callable[[Any, Tensor], tuple]) -> Callable[..., tuple]:
+    """The backward of a :class:`Linear`, whose result may have no gradient at all."""
+
+    @functools.wraps(backward)
+    def checked(ctx: Any, grad: Tensor | None) -> tuple:
+        return (None,) * len(ctx.needs_input_grad) if grad is None else backward(ctx, grad)
+
+    return checked
+
+
 class Linear(Function):
     """Keeps the tensors, which come first; the function is linear in those with tangents."""
 
@@ -64,3 +75,5 @@ class Linear(Function):
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
         ctx.rest = inputs[len(tensors) :]
+        # What has no tangent has none, rather than zeros.
+        ctx.set_materialize_grads(False)

@@ -31,8 +31,7 @@ def _line(
     length = tl.load(length + pixel, inside, 1).to(tl.float64)
     cos, sin = tl.load(cos + pixel, inside, 1), tl.load(sin + pixel, inside, 0)
     half = (tl.minimum(tl.maximum(length, 1), 2 * room + 1) - 1) * 0.5
-    # NaN where the length is none or infinite.
-    half += length - length
+    half = tl.where(tl.abs(length) < float("inf"), half, float("nan"))
     if not DERIVATIVE:
         # A motion of length 1 has its neighbours at a distance of exactly 1, and changes nothing.
         cos, sin = tl.where(half == 0, 1, cos), tl.where(half == 0, 0, sin)
@@ -43,6 +42,12 @@ def _line(
     low_cos, low_sin = (cos - high_cos).to(ACC), (sin - high_sin).to(ACC)
     limit = tl.ceil(half * half).to(ACC)
     return high_cos, low_cos, high_sin, low_sin, half.to(ACC), limit
+
+
+@triton.jit
+def _nothing(cos, half):
+    """Zero; NaN where there is no motion, because the angle or the length is none."""
+    return (half - half) + (cos - cos)
 
 
 @triton.jit
@@ -134,7 +139,7 @@ def blur(
     )
     sum0 = tl.zeros((ROWS * COLUMNS,), ACC)
     sum1, sum2 = sum0, sum0
-    total = half - half  # zero, or none where there is no length
+    total = _nothing(c, half)
     far = _rows(s, half, room, False)
     for q in range(-far, far + 1):
         first, last = _columns(q, c, s, half, inside, room, False)
@@ -172,7 +177,7 @@ def lines(
     c, low_c, s, low_s, half, limit = _line(
         length + motion * length_step, cos + turn, sin + turn, pixel, inside, room, ACC, False
     )
-    total = half - half
+    total = _nothing(c, half)
     far = _rows(s, half, room, False)
     for q in range(-far, far + 1):
         first, last = _columns(q, c, s, half, inside, room, False)
@@ -395,7 +400,7 @@ def gradient(
         c, low_c, s, low_s, half, limit = _line(
             length + sample * length_step, cos + turn, sin + turn, pixel, inside, room, ACC, True
         )
-        total = half - half
+        total = _nothing(c, half)
         mean, change, moved = total, total, total
         far = _rows(s, half, room, True)
         for q in range(-far, far + 1):
