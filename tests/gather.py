@@ -185,8 +185,8 @@ _FEW_CONVS = (
 _FEW_MOTIONS = (
     Motion(2, 3, 4, 5, 3.5, angle_shared=False),
     Motion(2, 1, 4, 7, 3.0, length_shared=False),
-    Motion(1, 1, 1, 1, 1.0),
-    Motion(1, 4, 2, 35, 2.5),
+    Motion(1, 4, 1, 1, 1.0),
+    Motion(1, 1, 2, 35, 2.5),
     Motion(1, 1, 2, 5, 7.0),
     Motion(0, 2, 5, 6, 3.0),
 )
