@@ -205,6 +205,7 @@ void define_motion_blur(py::module_& module) {
   define(module, "motion_blur_adjoint_cpu", blurops::motion_blur_adjoint_cpu);
   define(module, "motion_blur_grad_length_cpu", blurops::motion_blur_grad_length_cpu);
   define(module, "motion_blur_grad_angle_cpu", blurops::motion_blur_grad_angle_cpu);
+  define(module, "motion_blur_backward_cpu", blurops::motion_blur_backward_cpu);
 }
 
 #if defined(BLUROPS_CUDA)

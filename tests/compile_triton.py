@@ -20,7 +20,9 @@ from triton.runtime.jit import create_function_from_signature
 
 import blurops
 from blurops import Saturation, _triton
+from blurops._check import BOUNDARIES
 from blurops.testing import CASES, Shape
+from tests.gather import CONVS, MOTIONS, Conv, Motion
 from tests.rl_problems import problem
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -29,6 +31,13 @@ CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuob
 LARGE = Shape(2, 3, 40, 50, 25, 33, 33, kernels_shared=False, mixing_shared=False)
 NARROW = Shape(1, 1, 20, 20, 40, 3, 3)
 ONES = Shape(1, 1, 1, 1, 1, 1, 1)
+# The two forms of a bank; motions with every broadcast.
+CONV_SHAPES = (
+    Conv(2, 3, 40, 50, 7, 4, (31, 31), index_shared=False),
+    Conv(2, 3, 9, 8, 5, 4, (3, 5), True),
+)
+CONV_ONES = Conv(1, 1, 1, 1, 1, 1, (1, 1))
+MOTION_SHAPES = (Motion(2, 3, 40, 50, 25.0, length_shared=False), Motion(1, 1, 9, 9, 3.0))
 
 
 def main(capability: int, dtypes: list[torch.dtype]) -> None:
@@ -54,6 +63,7 @@ def main(capability: int, dtypes: list[torch.dtype]) -> None:
             _triton.precision = lambda *_, chosen=precision or exact: chosen
             family(dtype, precision)
         response(dtype)
+        gather(dtype)
 
 
 def specialised(kernel, target, args, keywords):
@@ -74,6 +84,19 @@ def family(dtype, precision):
         for case in CASES:
             args, options = case.sample(shape, "zeros", dtype, 0)
             case.op(*args, **options, backend="triton")
+
+
+def gather(dtype):
+    """A kernel per pixel, with either bank, every boundary and either kind of caps."""
+    for shape in (*CONV_SHAPES, *((CONV_ONES,) if dtype == torch.float32 else ())):
+        for case in CONVS:
+            case.op(*case.args(shape, "zeros", dtype, 0), boundary="zeros", backend="triton")
+    boundaries = BOUNDARIES if dtype == torch.float32 else BOUNDARIES[:1]
+    for i, boundary in enumerate(boundaries):
+        for case in MOTIONS:
+            args = case.args(MOTION_SHAPES[i % 2], boundary, dtype, 0)
+            caps = ("fspecial", "segment")[i % 2]
+            case.op(*args, boundary=boundary, caps=caps, backend="triton")
 
 
 def response(dtype):
@@ -101,6 +124,7 @@ def report(kernel, like, compiled):
     added = re.findall(r"tt\.dot %[\w#]+, %[\w#]+, %(\w+)", compiled.asm["ttir"])
     kind = str(like.dtype).removeprefix("torch.")
     line = {
+        "op": kernel.fn.__module__.split(".")[-2],
         "kernel": kernel.fn.__name__,
         "dtype": kind,
         "shared": compiled.metadata.shared,

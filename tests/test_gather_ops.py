@@ -2,6 +2,7 @@
 """The contract of tests/test_contract.py, for NU-Conv and motion blur."""
 
 import functools
+import itertools
 import math
 
 import pytest
@@ -11,10 +12,22 @@ import blurops
 from blurops._check import BOUNDARIES
 from blurops.ops.motion_blur.reference import _prepare
 from blurops.testing import accuracy, dot_gap, relative_error
-from tests.gather import CASES, PATHS, Case, Conv, Motion, doubles, require, shapes, small
+from tests.gather import (
+    CASES,
+    EVERY_PATH,
+    PATHS,
+    Case,
+    Conv,
+    Motion,
+    doubles,
+    require,
+    shapes,
+    small,
+)
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 each_path = pytest.mark.parametrize("path", PATHS)
+every_path = pytest.mark.parametrize("path", EVERY_PATH)
 each_boundary = pytest.mark.parametrize("boundary", BOUNDARIES)
 each_caps = pytest.mark.parametrize("caps", ["fspecial", "segment"])
 
@@ -74,21 +87,27 @@ def assert_exact(case, shape, boundary, dtype, seed, backend, caps="fspecial"):
 @each_case
 @pytest.mark.parametrize(
     ("path", "dtype"),
-    [("native", torch.float32), ("native", torch.float64), ("reference", torch.float32)],
+    [
+        ("native", torch.float32),
+        ("native", torch.float64),
+        ("reference", torch.float32),
+        ("triton", torch.float32),
+        ("triton", torch.float64),
+    ],
     ids=lambda p: str(p).removeprefix("torch."),
 )
 @each_boundary
 def test_equals_the_float64_reference(case, path, boundary, dtype):
-    for seed, shape in enumerate(shapes(case)):
+    for seed, shape in enumerate(shapes(case, path, dtype)):
         if shape.allows(boundary):
             assert_exact(case, shape, boundary, dtype, seed, require(path))
 
 
 @pytest.mark.parametrize("case", CASES[4:], ids=str)
-@each_path
+@every_path
 @each_boundary
 def test_the_other_caps_equal_the_float64_reference(case, path, boundary):
-    shape = Motion(1, 2, 13, 37, 11.0)
+    shape = Motion(1, 1, 4, 5, 3.0) if path == "triton" else Motion(1, 2, 13, 37, 11.0)
     assert_exact(case, shape, boundary, torch.float32, 5, require(path), "segment")
 
 
@@ -104,14 +123,18 @@ def test_every_instruction_set_of_this_machine(native, isa, dtype, case):
             assert_exact(case, shapes(case)[seed], boundary, dtype, seed, "native")
 
 
-@each_path
+@pytest.mark.parametrize(
+    ("path", "dtype"),
+    [*itertools.product(PATHS, (torch.float64, torch.float32)), ("triton", torch.float32)],
+    ids=lambda p: str(p).removeprefix("torch."),
+)
 @each_boundary
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=lambda d: str(d)[6:])
 @pytest.mark.parametrize("kind", ["bank", "own", "fspecial", "segment"])
 def test_the_adjoint_passes_the_dot_test(path, boundary, dtype, kind):
-    backend = require(path)
+    backend, few = require(path), path == "triton"
     if kind in ("bank", "own"):
-        shape = Conv(2, 3, 14, 17, 7, 4, (9, 7), kind == "own", False, False)
+        size = (6, 7, 4, 2, (3, 5)) if few else (14, 17, 7, 4, (9, 7))
+        shape = Conv(2, 3, *size, kind == "own", False, False)
         t = shape.tensors(boundary, dtype, 11)
         index, rest = t["index"], {"boundary": boundary, "backend": backend}
         field = (t["bank"], index, t["weight"])
@@ -120,6 +143,7 @@ def test_the_adjoint_passes_the_dot_test(path, boundary, dtype, kind):
         last = ()
     else:
         shape = Motion(2, 3, 14, 17, 12.0, False, False)
+        shape = Motion(1, 3, 4, 5, 3.0, False, False) if few else shape
         t = shape.tensors(boundary, dtype, 11)
         field = magnitude = (t["length"], t["angle"])
         rest = {"boundary": boundary, "backend": backend, "caps": kind}
@@ -258,7 +282,7 @@ def test_native_results_repeat_bit_for_bit_on_any_thread_count(case, dtype, nati
 
 
 @each_case
-@each_path
+@every_path
 def test_layouts_do_not_matter_and_inputs_are_left_alone(case, path):
     args = case.args(small(case), "circular", torch.float32, 15)
     keywords = {"boundary": "circular", "backend": require(path)}
@@ -279,12 +303,12 @@ def test_layouts_do_not_matter_and_inputs_are_left_alone(case, path):
 
 
 @each_case
-@each_path
+@every_path
 def test_samples_of_a_batch_do_not_mix(case, path):
     shape = (
         Conv(3, 2, 6, 5, 3, 2, (3, 3), False, False, False)
         if case.kind is Conv
-        else Motion(3, 2, 6, 5, 4.0, False, False)
+        else Motion(3, 2, 6, 5, 3.0 if path == "triton" else 4.0, False, False)
     )
     if case.name == "nu_conv_grad_bank":  # which sums over the batch
         return
@@ -302,7 +326,7 @@ def test_samples_of_a_batch_do_not_mix(case, path):
 
 
 @each_case
-@each_path
+@every_path
 def test_nan_propagates(case, path):
     args = case.args(small(case), "replicate", torch.float32, 23)
     for i in case.positions():
@@ -336,10 +360,10 @@ def test_autocast_brings_mixed_dtypes_to_the_widest(case):
 
 @each_case
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=lambda d: str(d)[6:])
-@each_path
+@every_path
 def test_half_types_are_storage(case, path, dtype):
     """Everything in float32, one rounding at the end."""
-    shape = shapes(case)[4 if case.kind is Conv else 3]
+    shape = shapes(case, path)[0 if path == "triton" else 4 if case.kind is Conv else 3]
     args = case.args(shape, "zeros", dtype, 29)
     wide = tuple(
         a.float() if isinstance(a, torch.Tensor) and a.is_floating_point() else a for a in args

@@ -19,6 +19,8 @@ const MotionKernels& kernels_for(Isa isa) {
   return motion_kernels_baseline();
 }
 
+using MotionUnits = MotionUnit (MotionKernels::*)[kDTypeCount];
+
 // Below this many pixels a further thread costs more to wake than it saves.
 constexpr int64_t kPixelsPerThread = int64_t{1} << 12;
 
@@ -81,16 +83,16 @@ struct Launch {
   }
 };
 
-void gradient(const MotionBlur& problem, bool by_angle, const void* grad, const void* image,
-              const void* length, const void* angle, void* out, int threads) {
+void gradient(const MotionBlur& problem, MotionUnits units, bool batched, const void* grad,
+              const void* image, const void* length, const void* angle, void* out, void* by_angle,
+              int threads) {
   Launch launch(problem, length, angle, out, true, threads);
   launch.extend(image);
   launch.make_lines(0);
   launch.plan.first = grad;
-  const bool batched = by_angle ? problem.angle_batched : problem.length_batched;
+  launch.plan.by_angle = by_angle;
   const size_t scratch = problem.channels * launch.lanes() * launch.element();
-  launch.run(by_angle ? launch.kernels.grad_angle : launch.kernels.grad_length,
-             (batched ? problem.count : 1) * problem.out_height, scratch);
+  launch.run(launch.kernels.*units, (batched ? problem.count : 1) * problem.out_height, scratch);
 }
 
 }  // namespace
@@ -129,12 +131,21 @@ void motion_blur_adjoint_cpu(const MotionBlur& problem, const void* image, const
 
 void motion_blur_grad_length_cpu(const MotionBlur& problem, const void* grad, const void* image,
                                  const void* length, const void* angle, void* out, int threads) {
-  gradient(problem, false, grad, image, length, angle, out, threads);
+  gradient(problem, &MotionKernels::grad_length, problem.length_batched, grad, image, length, angle,
+           out, nullptr, threads);
 }
 
 void motion_blur_grad_angle_cpu(const MotionBlur& problem, const void* grad, const void* image,
                                 const void* length, const void* angle, void* out, int threads) {
-  gradient(problem, true, grad, image, length, angle, out, threads);
+  gradient(problem, &MotionKernels::grad_angle, problem.angle_batched, grad, image, length, angle,
+           out, nullptr, threads);
+}
+
+void motion_blur_backward_cpu(const MotionBlur& problem, const void* grad, const void* image,
+                              const void* length, const void* angle, void* by_length,
+                              void* by_angle, int threads) {
+  gradient(problem, &MotionKernels::grad_both, problem.length_batched, grad, image, length, angle,
+           by_length, by_angle, threads);
 }
 
 }  // namespace blurops

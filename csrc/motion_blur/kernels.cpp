@@ -326,17 +326,32 @@ inline __attribute__((always_inline)) typename Simd<A>::Vec slope_of(const Place
   return at.cap ? (at.distance <= kEdge ? end : zero) : zero;
 }
 
-// One vector of the gradient by length or angle, of sample n.
-template <bool kAngle, bool kSegment, typename T, typename A>
-typename Simd<A>::Vec gradient_at(const MotionPlan& plan, int64_t n, int64_t y, int64_t x,
-                                  const A* grads) {
+// What a vector of pixels sums for its gradient by length or angle: the derivatives of the weights,
+// and these times what they weigh.
+template <typename A>
+struct Slopes {
+  using Vec = typename Simd<A>::Vec;
+  Vec change = {}, moved = {};
+
+  void add(Vec slope, Vec product) {
+    change += slope;
+    moved += slope * product;
+  }
+  Vec gradient(Vec mean, Vec total) const { return (moved - change * mean / total) / total; }
+};
+
+// Adds one vector of the gradients by length and angle, of sample n.
+template <bool kLength, bool kAngle, bool kSegment, typename T, typename A>
+void add_gradients(const MotionPlan& plan, int64_t n, int64_t y, int64_t x, const A* grads,
+                   typename Simd<A>::Vec* by_length, typename Simd<A>::Vec* by_angle) {
   using V = Simd<A>;
   const MotionBlur& p = plan.problem;
   const int64_t at = plan.pad + x, map = map_of(plan, n);
   const Line<A> line(line_row<A>(plan, map, y) + at, plan.line_pitch);
   const A* bound = bounds_row<A>(plan.bounds, plan, map, y) + at / V::kLanes * kBounds;
   const A* image = sharp_row<A>(plan, n, 0, y) + x;
-  typename V::Vec total = {}, change = {}, mean = {}, moved = {};
+  typename V::Vec total = {}, mean = {};
+  Slopes<A> length, angle;
   for_offsets<kSegment>(
       bound, [&](int64_t q, int64_t offset, auto inner) __attribute__((always_inline)) {
         constexpr bool kInner = decltype(inner)::value == 1;
@@ -357,29 +372,31 @@ typename Simd<A>::Vec gradient_at(const MotionPlan& plan, int64_t n, int64_t y, 
         }
         total += weight;
         mean += weight * product;
-        if (kInner && !kAngle) return;
-        const auto slope = slope_of<kAngle, kInner>(where, line);
-        change += slope;
-        moved += slope * product;
+        // Within a line no weight depends on its length.
+        if (kLength && !kInner) length.add(slope_of<false, kInner>(where, line), product);
+        if (kAngle) angle.add(slope_of<true, kInner>(where, line), product);
       });
-  return (moved - change * mean / total) / total;
+  if (kLength) *by_length += length.gradient(mean, total);
+  if (kAngle) *by_angle += angle.gradient(mean, total);
 }
 
-// Unit (n or 0, y): one row of the gradient, summed over the batch where the map is shared.
-template <bool kAngle, typename T>
+// Unit (n or 0, y): one row of the gradients, summed over the batch where the maps are shared.
+template <bool kLength, bool kAngle, typename T>
 void gradient_unit(const MotionPlan& plan, int64_t unit, void* scratch) {
   using A = typename Compute<T>::type;
   using V = Simd<A>;
   const MotionBlur& p = plan.problem;
-  const bool batched = kAngle ? p.angle_batched : p.length_batched;
+  const bool batched = kLength ? p.length_batched : p.angle_batched;
   const int64_t sample = unit / p.out_height, y = unit % p.out_height;
   const int64_t begin = batched ? sample : 0, end = batched ? sample + 1 : p.count;
   const int64_t plane = p.out_height * p.out_width;
   A* grads = static_cast<A*>(scratch);
-  T* out = static_cast<T*>(plan.out) + (sample * p.out_height + y) * p.out_width;
+  const int64_t row = (sample * p.out_height + y) * p.out_width;
+  T* lengths = static_cast<T*>(plan.out) + row;
+  T* angles = kLength && kAngle ? static_cast<T*>(plan.by_angle) + row : lengths;
   for (int64_t x = 0; x < p.out_width; x += V::kLanes) {
     const int64_t inside = smaller<int64_t>(V::kLanes, p.out_width - x);
-    typename V::Vec sum = {};
+    typename V::Vec by_length = {}, by_angle = {};
     for (int64_t n = begin; n < end; ++n) {
       const T* from =
           static_cast<const T*>(plan.first) + n * p.channels * plane + y * p.out_width + x;
@@ -388,20 +405,26 @@ void gradient_unit(const MotionPlan& plan, int64_t unit, void* scratch) {
           grads[c * V::kLanes + i] = i < inside ? A(load(from[c * plane + i])) : A(0);
         }
       }
-      sum += p.segment ? gradient_at<kAngle, true, T, A>(plan, n, y, x, grads)
-                       : gradient_at<kAngle, false, T, A>(plan, n, y, x, grads);
+      auto* add = p.segment ? add_gradients<kLength, kAngle, true, T, A>
+                            : add_gradients<kLength, kAngle, false, T, A>;
+      add(plan, n, y, x, grads, &by_length, &by_angle);
     }
-    for (int64_t i = 0; i < inside; ++i) store(sum[i], out + x + i);
+    for (int64_t i = 0; kLength && i < inside; ++i) store(by_length[i], lengths + x + i);
+    for (int64_t i = 0; kAngle && i < inside; ++i) store(by_angle[i], angles + x + i);
   }
 }
 
 template <typename T>
 void grad_length_unit(const MotionPlan& plan, int64_t unit, void* scratch) {
-  gradient_unit<false, T>(plan, unit, scratch);
+  gradient_unit<true, false, T>(plan, unit, scratch);
 }
 template <typename T>
 void grad_angle_unit(const MotionPlan& plan, int64_t unit, void* scratch) {
-  gradient_unit<true, T>(plan, unit, scratch);
+  gradient_unit<false, true, T>(plan, unit, scratch);
+}
+template <typename T>
+void grad_both_unit(const MotionPlan& plan, int64_t unit, void* scratch) {
+  gradient_unit<true, true, T>(plan, unit, scratch);
 }
 
 }  // namespace
@@ -422,6 +445,7 @@ const MotionKernels& BLUROPS_JOIN(motion_kernels_, BLUROPS_ISA)() {
       BLUROPS_EACH(adjoint_unit),
       BLUROPS_EACH(grad_length_unit),
       BLUROPS_EACH(grad_angle_unit),
+      BLUROPS_EACH(grad_both_unit),
   };
   return kernels;
 }

@@ -41,4 +41,9 @@ void motion_blur_grad_length_cpu(const MotionBlur& problem, const void* grad, co
 void motion_blur_grad_angle_cpu(const MotionBlur& problem, const void* grad, const void* image,
                                 const void* length, const void* angle, void* out, int threads);
 
+// Both in one sweep. length and angle are batched alike.
+void motion_blur_backward_cpu(const MotionBlur& problem, const void* grad, const void* image,
+                              const void* length, const void* angle, void* by_length,
+                              void* by_angle, int threads);
+
 }  // namespace blurops

@@ -33,6 +33,7 @@ struct MotionPlan {
   const void* length;
   const void* angle;
   void* out;
+  void* by_angle;  // the gradient by the angle, where out is that by the length
 
   const void* extended;  // sharp image, compute type: (N, C, out_height + 2 reach, pitch)
   int64_t pitch, plane;
@@ -59,7 +60,7 @@ using MotionUnit = void (*)(const MotionPlan& plan, int64_t unit, void* scratch)
 struct MotionKernels {
   int lanes[kDTypeCount];
   // By dtype code. A unit is a row: lines (map, y), windows (map, y), blur (n, y), divide (n, y),
-  // adjoint (n, q), grad_length and grad_angle (n or 0, y).
+  // adjoint (n, q), grad_length, grad_angle and grad_both (n or 0, y).
   MotionUnit lines[kDTypeCount];
   MotionUnit windows[kDTypeCount];
   MotionUnit norms[kDTypeCount];
@@ -68,6 +69,7 @@ struct MotionKernels {
   MotionUnit adjoint[kDTypeCount];
   MotionUnit grad_length[kDTypeCount];
   MotionUnit grad_angle[kDTypeCount];
+  MotionUnit grad_both[kDTypeCount];
 };
 
 #define BLUROPS_DECLARE_ISA(isa) const MotionKernels& motion_kernels_##isa();

@@ -13,6 +13,8 @@ NATIVE = Selection(
     (_CONTRACT, _OWN), "motion_blur and native and (float32 or length_1 or dense or spot)"
 )
 
+SWEEP = Selection(("tests/test_motion_backward.py",), "members or uses_it")
+
 _LINE = "blurops/ops/motion_blur/line.py"
 _REFERENCE = "blurops/ops/motion_blur/reference.py"
 _OP = "blurops/ops/motion_blur/op.py"
@@ -186,6 +188,20 @@ CPP = (
         "const int64_t begin = batched ? sample : 0, end = batched ? sample + 1 : p.count;",
         "const int64_t begin = sample, end = sample + 1;",
         NATIVE,
+    ),
+    Mutant(
+        "motion_blur native: the sweep's gradient by length has those of the line's inside too",
+        _KERNELS,
+        "if (kLength && !kInner) length.add(slope_of<false, kInner>(where, line), product);",
+        "if (kLength && (kAngle || !kInner)) length.add(slope_of<kInner, kInner>(where, line), product);",
+        SWEEP,
+    ),
+    Mutant(
+        "motion_blur: in one sweep where a second derivative is wanted",
+        _OP,
+        "if all(needs) and not torch.is_grad_enabled() and",
+        "if all(needs) and",
+        SWEEP,
     ),
 )
 

@@ -4,10 +4,11 @@
 from proof.engine import Mutant, Selection
 
 FUNC = Selection(("tests/test_func.py",))
+GATHER = Selection(("tests/test_func_gather.py",), "vmap and nu_conv or jvp and motion_blur")
 GUARD = Selection(("tests/test_contract.py",), "tangent")
 ARRAYS = Selection(("tests/test_arrays.py",))
 
-_FUNC = "blurops/func.py"
+_FUNC = "blurops/func/_rules.py"
 _INTEROP = "blurops/_interop.py"
 
 MUTANTS = (
@@ -31,6 +32,20 @@ MUTANTS = (
         "total = term if total is None else total + term",
         "total = term",
         FUNC,
+    ),
+    Mutant(
+        "func: a lane takes the filters of the first one's bank",
+        "blurops/func/_nu_conv.py",
+        "index = index.clamp(0, filters - 1) + first.view(-1, 1, 1, 1, 1)",
+        "index = index.clamp(0, filters - 1) + 0 * first.view(-1, 1, 1, 1, 1)",
+        GATHER,
+    ),
+    Mutant(
+        "func: a motion's directional derivative forgets the angle",
+        "blurops/func/_motion_blur.py",
+        "None if rate is None else _Tangent.apply(",
+        'None if rate is None or by == "angle" else _Tangent.apply(',
+        GATHER,
     ),
     Mutant(
         "the guard lets forward tangents through",

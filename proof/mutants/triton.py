@@ -15,12 +15,23 @@ STEP = Selection(_TRITON, "Step")
 RESPONSE = Selection(_TRITON, "Response")
 LAUNCHES = Selection(("tests/test_cuda_launches.py",), "the_step_blurs")
 CHOICE = Selection(_TRITON, "Choice")
+_GATHER = ("tests/test_gather_ops.py", "tests/test_triton_gather.py")
+CONV = Selection(
+    _GATHER, "triton and nu_conv and (float32 and (reflect or zeros) or gather) and not test_lay"
+)
+MOTION = Selection(
+    _GATHER,
+    "triton and motion and (float32 and equals and replicate or unfolds or long or lengths)",
+)
 COMPILED = Selection(_TRITON, "compiles_for_gpus and 90")
 
 _FAMILY = "blurops/ops/basis_blur/triton.py"
 _KERNELS = "blurops/ops/basis_blur/triton_kernels.py"
+_CONV = "blurops/ops/nu_conv/triton_kernels.py"
+_MOTION = "blurops/ops/motion_blur/triton_kernels.py"
 _SHARED = "blurops/_triton_kernels.py"
 _AVAILABLE = "blurops/_triton.py"
+_TILES = "blurops/_triton_tiles.py"
 _STEP = "blurops/ops/rl_step/triton_kernels.py"
 _SETS = "blurops/ops/rl_step/triton.py"
 _RESPONSE = "blurops/ops/saturate/triton_kernels.py"
@@ -63,23 +74,23 @@ MUTANTS = (
     ),
     Mutant(
         "triton: a batch's own mixing is read as the first sample's",
-        _FAMILY,
+        _TILES,
         "return tensor.stride(0) if tensor.shape[0] > 1 else 0",
         "return 0",
         VALUES,
     ),
     Mutant(
         "triton: the last column of a ragged tile is masked, too",
-        _KERNELS,
+        _SHARED,
         "return y, x, (y < rows) & (x < columns)",
         "return y, x, (y < rows) & (x < columns - 1)",
         VALUES,
     ),
     Mutant(
         "triton: the third plane of a group is not stored",
-        _KERNELS,
-        "narrowed(tl.sum(sum2, 1), out), there & (remaining > 2))",
-        "narrowed(tl.sum(sum2, 1), out), there & (remaining > 3))",
+        _SHARED,
+        "narrowed(sum2, out), there & (remaining > 2))",
+        "narrowed(sum2, out), there & (remaining > 3))",
         VALUES,
     ),
     Mutant(
@@ -105,21 +116,21 @@ MUTANTS = (
     ),
     Mutant(
         "triton: the fold forgets the reflection at the far end",
-        _FAMILY,
+        _TILES,
         "image.narrow(axis, size - 1 - r, r).add_(after.flip(axis))",
         "pass",
         FOLD,
     ),
     Mutant(
         "triton: the circular fold goes around once only",
-        _FAMILY,
+        _TILES,
         "for part in after.split(size, axis):",
         "for part in after.split(size, axis)[:1]:",
         FOLD,
     ),
     Mutant(
         "triton: the replicate fold overwrites the edge",
-        _FAMILY,
+        _TILES,
         "image.narrow(axis, 0, 1).add_(before.sum(axis, keepdim=True))",
         "image.narrow(axis, 0, 1).copy_(before.sum(axis, keepdim=True))",
         FOLD,
@@ -200,5 +211,68 @@ MUTANTS = (
         "return portable if native.supports((estimate, kernels, mixing), options) else native",
         "return portable",
         LAUNCHES,
+    ),
+    Mutant(
+        "triton: an index outside the bank is not clamped",
+        _CONV,
+        "tl.minimum(tl.maximum(tl.load(index + pixel, there, 0), 0), filters - 1)",
+        "tl.maximum(tl.load(index + pixel, there, 0), 0) % filters",
+        Selection(_GATHER, "clamped and nu_conv"),
+    ),
+    Mutant(
+        "triton: a filter of several planes is found as if it had one",
+        _CONV,
+        "(tap < taps)[None, :], filters, picked, maps, planes * taps, ACC,",
+        "(tap < taps)[None, :], filters, picked, maps, taps, ACC,",
+        CONV,
+    ),
+    Mutant(
+        "triton: segments of the bank's gradient lose their last pick",
+        _CONV,
+        "there = (pick < end)[:, None]",
+        "there = (pick < end - 1)[:, None]",
+        CONV,
+    ),
+    Mutant(
+        "triton: a filter's gradient has its first segment only",
+        _CONV,
+        "for segment in range(tl.load(firsts + f), tl.load(firsts + f + 1)):",
+        "for segment in range(tl.load(firsts + f), tl.load(firsts + f) + 1):",
+        CONV,
+    ),
+    Mutant(
+        "triton: the transpose of motion blur drops what lies before an image",
+        _MOTION,
+        "for turn_x in range(-before, after + 1):",
+        "for turn_x in range(0 * before, after + 1):",
+        MOTION,
+    ),
+    Mutant(
+        "triton: positions beyond the far edge begin at the edge",
+        _MOTION,
+        "tl.where(turn > 0, size - SIDE, 0)",
+        "tl.where(turn > 0, size - SIDE - 1, 0)",
+        MOTION,
+    ),
+    Mutant(
+        "triton: cosines of motions keep 12 bits",
+        _MOTION,
+        "across = q * cos + p * sin + (q * low_cos + p * low_sin)",
+        "across = q * cos + p * sin",
+        MOTION,
+    ),
+    Mutant(
+        "triton: columns are those that the mirrored lines touch",
+        _MOTION,
+        "centre, spread = -q * cos / steep,",
+        "centre, spread = q * cos / steep,",
+        MOTION,
+    ),
+    Mutant(
+        "triton: lengths are not shortened to the room there is",
+        _MOTION,
+        "(tl.minimum(tl.maximum(length, 1), 2 * room + 1) - 1) * 0.5",
+        "(tl.minimum(tl.maximum(length, 1), 2 * room + 2) - 1) * 0.5",
+        MOTION,
     ),
 )

@@ -11,13 +11,21 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from blurops import _boundary, _triton
+from blurops import _triton
+from blurops._triton_tiles import (
+    LARGEST_PLANE,
+    count_tiles,
+    extend,
+    fold,
+    group_of,
+    power_of_2,
+    step_of,
+    tile_for,
+    working_type,
+)
 
-# The kernels count the pixels of a plane in 32 bits.
-_LARGEST_PLANE = 2**31 - 1
 # The gradient by the kernels is shared out among about so many programs.
 _PROGRAMS = 1024
 _TAPS = 16
@@ -34,7 +42,7 @@ def supports(args: tuple, options: dict) -> str | None:
     pixels = 1
     for side, taps in zip(sides, _kernel_size(args), strict=True):
         pixels *= max(side) + taps
-    if pixels > _LARGEST_PLANE:
+    if pixels > LARGEST_PLANE:
         return f"it counts pixels in 32 bits, and the extended image has {pixels}"
     return None
 
@@ -54,10 +62,6 @@ def _kernels() -> ModuleType:
     return triton_kernels
 
 
-def _power_of_2(least: int) -> int:
-    return 1 << (least - 1).bit_length()
-
-
 def _arithmetic(tensor: Tensor, basis: int, precision: str) -> dict[str, Any]:
     """What all kernels are compiled for."""
     return {
@@ -65,64 +69,6 @@ def _arithmetic(tensor: Tensor, basis: int, precision: str) -> dict[str, Any]:
         "PRECISION": _triton.precision(tensor.dtype, tensor.device, precision),
         "BASIS": 16 if basis <= 16 else 32,
     }
-
-
-def _tile(size: Sequence[int], tensor: Tensor, extra: int = 0) -> dict[str, int]:
-    """The sides of a program's tile: as many pixels as registers take, but 16 for the products.
-
-    ``extra`` columns of it are read and not owned; then it is as long as can be.
-    """
-    pixels = 64 if tensor.dtype == torch.float64 else 128
-    columns = min(pixels if extra else 32, _power_of_2(size[1] + extra))
-    rows = min(pixels // columns, _power_of_2(size[0]))
-    return {"ROWS": max(rows, 16 // columns), "COLUMNS": columns}
-
-
-def _tiles(size: Sequence[int], tile: dict[str, int], extra: int = 0) -> int:
-    return -(-size[0] // tile["ROWS"]) * -(-size[1] // (tile["COLUMNS"] - extra))
-
-
-def _group(channels: int) -> int:
-    """Channels per program, at most three."""
-    return -(-channels // -(-channels // 3))
-
-
-def _step(tensor: Tensor) -> int:
-    """Elements from one sample to the next; 0 where one serves all."""
-    return tensor.stride(0) if tensor.shape[0] > 1 else 0
-
-
-def _working_type(tensor: Tensor) -> torch.dtype:
-    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
-
-
-def _extended(image: Tensor, kernel_size: Sequence[int], boundary: str) -> Tensor:
-    radius = (kernel_size[0] // 2, kernel_size[1] // 2)
-    return _boundary.pad(image, radius, boundary).contiguous()
-
-
-def _fold(extended: Tensor, radius: Sequence[int], boundary: str) -> Tensor:
-    """:func:`blurops._boundary.fold` of what nobody else needs, always in one order.
-
-    The positions outside the image are few: slices of them are added to where they were read.
-    """
-    for axis, r in zip((-2, -1), radius, strict=True):
-        size = extended.shape[axis] - 2 * r
-        before, image, after = extended.split((r, size, r), axis)
-        if boundary == "replicate":
-            image.narrow(axis, 0, 1).add_(before.sum(axis, keepdim=True))
-            image.narrow(axis, size - 1, 1).add_(after.sum(axis, keepdim=True))
-        elif boundary == "reflect":
-            image.narrow(axis, 1, r).add_(before.flip(axis))
-            image.narrow(axis, size - 1 - r, r).add_(after.flip(axis))
-        else:  # circular: turn by turn, from the image outwards
-            for part in before.flip(axis).split(size, axis):
-                length = part.shape[axis]
-                image.narrow(axis, size - length, length).add_(part.flip(axis))
-            for part in after.split(size, axis):
-                image.narrow(axis, 0, part.shape[axis]).add_(part)
-        extended = image
-    return extended
 
 
 def basis_blur(
@@ -135,14 +81,14 @@ def basis_blur(
     out = image.new_empty(count, channels, *size)
     if out.numel() == 0:
         return out
-    image = _extended(image, taps, boundary)
+    image = extend(image, taps, boundary)
     kernels, mixing = kernels.contiguous(), mixing.contiguous()
-    tile, group = _tile(size, image), _group(channels)
+    tile, group = tile_for(size, image), group_of(channels)
     _triton.launch(
-        _kernels().blur, _tiles(size, tile) * count * -(-channels // group),
+        _kernels().blur, count_tiles(size, tile) * count * -(-channels // group),
         image, kernels, mixing, out,
         channels, basis, taps[0] * taps[1], taps[1], *size, image.shape[-1],
-        image.shape[-2] * image.shape[-1], size[0] * size[1], _step(kernels), _step(mixing),
+        image.shape[-2] * image.shape[-1], size[0] * size[1], step_of(kernels), step_of(mixing),
         like=out, GROUP=group, TAPS=_TAPS, **tile, **_arithmetic(image, basis, precision),
     )  # fmt: skip
     return out
@@ -161,23 +107,23 @@ def basis_blur_adjoint(
     grown = (0, 0) if boundary == "zeros" else (taps[0] - 1, taps[1] - 1)
     out = image.new_empty(
         count, channels, size[0] + grown[0], size[1] + grown[1],
-        dtype=_working_type(image) if folded else image.dtype,
+        dtype=working_type(image) if folded else image.dtype,
     )  # fmt: skip
     if out.numel() > 0:
         image, kernels, mixing = image.contiguous(), kernels.contiguous(), mixing.contiguous()
-        block = min(_TAPS, _power_of_2(taps[1]))
-        tile = _tile(out.shape[2:], out, extra=block - 1)
-        group = _group(channels)
+        block = min(_TAPS, power_of_2(taps[1]))
+        tile = tile_for(out.shape[2:], out, extra=block - 1)
+        group = group_of(channels)
         _triton.launch(
             _kernels().adjoint,
-            _tiles(out.shape[2:], tile, extra=block - 1) * count * -(-channels // group),
+            count_tiles(out.shape[2:], tile, extra=block - 1) * count * -(-channels // group),
             image, kernels, mixing, out,
             channels, basis, *taps, *size, *out.shape[2:], *origin,
-            out.shape[2] * out.shape[3], size[0] * size[1], _step(kernels), _step(mixing),
+            out.shape[2] * out.shape[3], size[0] * size[1], step_of(kernels), step_of(mixing),
             like=out, GROUP=group, TAPS=block, **tile, **_arithmetic(image, basis, precision),
         )  # fmt: skip
     if folded:
-        out = _fold(out, radius, boundary).to(image.dtype)
+        out = fold(out, radius, boundary).to(image.dtype)
     return out.contiguous()
 
 
@@ -197,17 +143,17 @@ def basis_blur_grad_kernels(
     results, basis, taps = 1 if shared else count, mixing.shape[1], kernel_size[0] * kernel_size[1]
     if grad.numel() == 0:
         return grad.new_zeros(results, basis, *kernel_size)
-    image = _extended(image, kernel_size, boundary)
+    image = extend(image, kernel_size, boundary)
     grad, mixing = grad.contiguous(), mixing.contiguous()
-    tile, arithmetic = _tile(size, grad), _arithmetic(grad, basis, precision)
+    tile, arithmetic = tile_for(size, grad), _arithmetic(grad, basis, precision)
     blocks = -(-taps // _TAPS) * -(-basis // arithmetic["BASIS"]) * results
-    chunks = min(-(-_PROGRAMS // blocks), _tiles(size, tile))
-    parts = grad.new_empty(chunks, results, basis, *kernel_size, dtype=_working_type(grad))
+    chunks = min(-(-_PROGRAMS // blocks), count_tiles(size, tile))
+    parts = grad.new_empty(chunks, results, basis, *kernel_size, dtype=working_type(grad))
     _triton.launch(
         _kernels().grad_kernels, blocks * chunks,
         grad, image, mixing, parts,
         count // results, chunks, channels, basis, taps, kernel_size[1], *size, image.shape[-1],
-        image.shape[-2] * image.shape[-1], size[0] * size[1], _step(mixing),
+        image.shape[-2] * image.shape[-1], size[0] * size[1], step_of(mixing),
         like=grad, TAPS=_TAPS, **tile, **arithmetic,
     )  # fmt: skip
     return parts.sum(0).to(grad.dtype)
@@ -228,15 +174,16 @@ def basis_blur_grad_mixing(
     results, (basis, *taps) = 1 if shared else count, kernels.shape[1:]
     if grad.numel() == 0:
         return grad.new_zeros(results, basis, *size)
-    image = _extended(image, taps, boundary)
+    image = extend(image, taps, boundary)
     grad, kernels = grad.contiguous(), kernels.contiguous()
     out = grad.new_empty(results, basis, *size)
-    tile, arithmetic = _tile(size, grad), _arithmetic(grad, basis, precision)
+    tile, arithmetic = tile_for(size, grad), _arithmetic(grad, basis, precision)
     _triton.launch(
-        _kernels().grad_mixing, _tiles(size, tile) * -(-basis // arithmetic["BASIS"]) * results,
+        _kernels().grad_mixing,
+        count_tiles(size, tile) * -(-basis // arithmetic["BASIS"]) * results,
         grad, image, kernels, out,
         count // results, channels, basis, taps[0] * taps[1], taps[1], *size, image.shape[-1],
-        image.shape[-2] * image.shape[-1], size[0] * size[1], _step(kernels),
+        image.shape[-2] * image.shape[-1], size[0] * size[1], step_of(kernels),
         like=grad, TAPS=_TAPS, **tile, **arithmetic,
     )  # fmt: skip
     return out

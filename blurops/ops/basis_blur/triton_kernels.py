@@ -16,7 +16,7 @@ powers of 2. Offsets within a plane have 32 bits, those between planes 64. ``pla
 import triton
 import triton.language as tl
 
-from blurops._triton_kernels import narrowed, nearest
+from blurops._triton_kernels import add, narrowed, nearest, products, store, tile_of
 
 
 @triton.jit
@@ -34,16 +34,6 @@ def _product(a, b, PRECISION: tl.constexpr, ACC: tl.constexpr):
     these types, the compiler would make the matrix units add up whole sums.
     """
     return tl.dot(a, b, input_precision=PRECISION, out_dtype=ACC, max_num_imprecise_acc=1 << 20)
-
-
-@triton.jit
-def _tile(tile, rows, columns, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
-    """Row, column and presence of each pixel of a tile."""
-    across = tl.cdiv(columns, COLUMNS)
-    lane = tl.arange(0, ROWS * COLUMNS)
-    y = tile // across * ROWS + lane // COLUMNS
-    x = tile % across * COLUMNS + lane % COLUMNS
-    return y, x, (y < rows) & (x < columns)
 
 
 @triton.jit
@@ -71,32 +61,14 @@ def _taps(
 
 
 @triton.jit
-def _add(
-    sum0, sum1, sum2, w, image, first_plane, size, pixel, there, remaining,
-    ACC: tl.constexpr, GROUP: tl.constexpr,
-):  # fmt: skip
-    """The sums and w times the pixels of up to three planes, of which there are ``remaining``."""
-    image = image + first_plane * size + pixel
-    sum0 += w * tl.load(image, there, 0).to(ACC)
-    if GROUP > 1:
-        sum1 += w * tl.load(image + size, there & (remaining > 1), 0).to(ACC)
-    if GROUP > 2:
-        # One addition after the other: twice the size might have more than 32 bits.
-        sum2 += w * tl.load(image + size + size, there & (remaining > 2), 0).to(ACC)
-    return sum0, sum1, sum2
-
-
-@triton.jit
 def _store(
     out, first_plane, size, pixel, sum0, sum1, sum2, there, remaining, GROUP: tl.constexpr
 ):  # fmt: skip
     """Sums over the taps, to up to three planes."""
-    out = out + first_plane * size + pixel
-    tl.store(out, narrowed(tl.sum(sum0, 1), out), there)
-    if GROUP > 1:
-        tl.store(out + size, narrowed(tl.sum(sum1, 1), out), there & (remaining > 1))
-    if GROUP > 2:
-        tl.store(out + size + size, narrowed(tl.sum(sum2, 1), out), there & (remaining > 2))
+    store(
+        out, first_plane, size, pixel, tl.sum(sum0, 1), tl.sum(sum1, 1), tl.sum(sum2, 1),
+        there, remaining, GROUP,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -115,7 +87,7 @@ def blur(
     tiles = tl.cdiv(rows, ROWS) * tl.cdiv(columns, COLUMNS)
     sample = (program // tiles // groups).to(tl.int64)
     channel = program // tiles % groups * GROUP
-    y, x, inside = _tile(program % tiles, rows, columns, ROWS, COLUMNS)
+    y, x, inside = tile_of(program % tiles, rows, columns, ROWS, COLUMNS)
     kernels += sample * kernels_step
     mixing += sample * mixing_step
     first_plane, remaining = sample * channels + channel, channels - channel
@@ -136,7 +108,7 @@ def blur(
         offset = tap // kernel_width * width + tap % kernel_width
         source = (y * width + x)[:, None] + offset[None, :]
         read = inside[:, None] & present[None, :]
-        sum0, sum1, sum2 = _add(
+        sum0, sum1, sum2 = add(
             sum0, sum1, sum2, w, image, first_plane, plane, source, read, remaining, ACC, GROUP
         )
     _store(out, first_plane, maps, pixel, sum0, sum1, sum2, inside, remaining, GROUP)
@@ -195,7 +167,7 @@ def adjoint(
             p_x = (q_x + left)[:, None] - t_x[None, :]
             read = in_row[:, None] & (p_x >= 0) & (p_x < columns) & present[None, :]
             source = (p_y * columns)[:, None] + p_x
-            sum0, sum1, sum2 = _add(
+            sum0, sum1, sum2 = add(
                 sum0, sum1, sum2, w, image, first_plane, maps, source, read, remaining, ACC, GROUP
             )
     inside = (lane % COLUMNS < COLUMNS - TAPS + 1) & (q_y < out_rows) & (q_x < out_columns)
@@ -212,12 +184,9 @@ def _products(
     offset = tap // kernel_width * width + tap % kernel_width
     pixel, source = y * columns + x, (y * width + x)[:, None] + offset[None, :]
     read = inside[:, None] & present[None, :]
-    s = tl.zeros(source.shape, ACC)
-    for _ in range(channels):
-        g = tl.load(grad + pixel, inside, 0).to(ACC)
-        s += g[:, None] * tl.load(image + source, read, 0).to(ACC)
-        grad += maps
-        image += plane
+    s = products(
+        grad, image, pixel[:, None], source, inside[:, None], read, channels, maps, plane, ACC
+    )
     return _operand(s, ACC, PRECISION)
 
 
@@ -236,7 +205,7 @@ def grad_mixing(
     tiles = tl.cdiv(rows, ROWS) * tl.cdiv(columns, COLUMNS)
     result = (program // tiles // groups).to(tl.int64)
     first = program // tiles % groups * BASIS
-    y, x, inside = _tile(program % tiles, rows, columns, ROWS, COLUMNS)
+    y, x, inside = tile_of(program % tiles, rows, columns, ROWS, COLUMNS)
     total = tl.zeros((ROWS * COLUMNS, BASIS), ACC)
     for sample in range(result * count, (result + 1) * count):
         for start in range(0, taps, TAPS):
@@ -282,7 +251,7 @@ def grad_kernels(
     total = tl.zeros((BASIS, TAPS), ACC)
     for sample in range(result * count, (result + 1) * count):
         for tile in range(chunk * length, tl.minimum((chunk + 1) * length, tiles)):
-            y, x, inside = _tile(tile, rows, columns, ROWS, COLUMNS)
+            y, x, inside = tile_of(tile, rows, columns, ROWS, COLUMNS)
             s = _products(
                 grad + sample * channels * maps, image + sample * channels * plane,
                 y, x, inside, tap, present, channels, columns, kernel_width, width, plane, maps,

@@ -34,7 +34,7 @@ def _launch(
     launcher: str,
     out: Tensor,
     tensors: Sequence[Tensor],
-    *,
+    *more: Tensor,
     image: Sequence[int],
     length: Tensor,
     angle: Tensor,
@@ -42,8 +42,10 @@ def _launch(
     boundary: str,
     derivative: bool = False,
 ) -> Tensor:
-    """Call a launcher; ``image`` is the shape of the sharp one."""
+    """Call a launcher; ``image`` is the shape of the sharp one, ``more`` are further results."""
     if image[0] == 0 or image[1] == 0:
+        for result in more:
+            result.zero_()
         return out.zero_()
     size = length.shape[-2:]
     room = shapes.room(image[-2:], size, boundary)
@@ -66,7 +68,7 @@ def _launch(
         angle_batched=angle.shape[0] > 1,
     )
     contiguous = [t.contiguous() for t in (*tensors, length, angle)]
-    _native.call(launcher, problem, *contiguous, out)
+    _native.call(launcher, problem, *contiguous, out, *more)
     return out
 
 
@@ -116,3 +118,17 @@ def motion_blur_grad_angle(
         image=image.shape, length=length, angle=angle, caps=caps, boundary=boundary,
         derivative=True,
     )  # fmt: skip
+
+
+def motion_blur_backward(
+    grad: Tensor, image: Tensor, length: Tensor, angle: Tensor, *, caps: str, boundary: str,
+    method: str, precision: str,
+) -> list[Tensor]:  # fmt: skip
+    """The gradients by length and angle in one sweep; these are batched alike."""
+    outs = [grad.new_empty(length.shape), grad.new_empty(angle.shape)]
+    _launch(
+        "motion_blur_backward_cpu", outs[0], (grad, image), outs[1],
+        image=image.shape, length=length, angle=angle, caps=caps, boundary=boundary,
+        derivative=True,
+    )  # fmt: skip
+    return outs

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from blurops._interop import array_function
 from blurops._register import declare
-from blurops.ops.motion_blur import shapes
+from blurops.ops.motion_blur import backward, shapes
 
 _OPTIONS = (
     '*, str caps="fspecial", str boundary="reflect", str method="auto", str precision="default", '
     "str? backend=None"
 )
 _MAPS = "Tensor length, Tensor angle"
-_BACKENDS = ("native", "reference")
+_BACKENDS = ("native", "triton", "reference")
 
 
 class _Refuse(torch.autograd.Function):
@@ -34,7 +34,7 @@ class _Refuse(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> None:
-        _refuse()
+        refuse()
 
 
 class _Attach(torch.autograd.Function):
@@ -50,7 +50,8 @@ class _Attach(torch.autograd.Function):
         return grad, *[None] * ctx.count
 
 
-def _refuse() -> None:
+def refuse() -> None:
+    """Raise: there are no second derivatives by length and angle."""
     raise NotImplementedError(
         "motion_blur: derivatives must be of first order in length and angle together, got a "
         "second one (the weights have kinks); detach length and angle, or the first derivative"
@@ -74,7 +75,9 @@ def _once(op: Callable[..., Tensor], tensors: tuple, maps: tuple, rest: tuple, *
 def _map_gradients(
     grad: Tensor, image: Tensor, length: Tensor, angle: Tensor, needs: tuple, options: dict
 ) -> tuple:
-    """Derivatives of s by length and angle."""
+    """Derivatives of s by length and angle: in one sweep where both are wanted but no more."""
+    if all(needs) and not torch.is_grad_enabled() and backward.can(grad, length, angle, options):
+        return backward.gradients(grad, image, length, angle, options)
     given = ((grad, image), (length, angle), ())
     return (
         _once(_grad_length, *given, **options) if needs[0] else None,
@@ -109,7 +112,7 @@ def _gradient_backward(by: str) -> Callable[..., tuple]:
     def backward(grad: Tensor, inputs: tuple, needs: tuple, options: dict) -> tuple:
         blurred, image, length, angle = inputs
         if needs[2] or needs[3]:
-            _refuse()
+            refuse()
         options, size = _elsewhere(options), image.shape[-2:]
         return (
             _tangent(image, length, angle, grad, by, **options) if needs[0] else None,
@@ -126,7 +129,7 @@ def _gradient_backward(by: str) -> Callable[..., tuple]:
 def _tangent_backward(grad: Tensor, inputs: tuple, needs: tuple, options: dict) -> tuple:
     image, length, angle, rate, by = inputs
     if needs[1] or needs[2]:
-        _refuse()
+        refuse()
     gradient, size = _grad_length if by == "length" else _grad_angle, image.shape[-2:]
     return (
         _tangent_adjoint(grad, length, angle, rate, by, size, **options) if needs[0] else None,
@@ -140,7 +143,7 @@ def _tangent_backward(grad: Tensor, inputs: tuple, needs: tuple, options: dict) 
 def _tangent_adjoint_backward(grad: Tensor, inputs: tuple, needs: tuple, options: dict) -> tuple:
     blurred, length, angle, rate, by, _ = inputs
     if needs[1] or needs[2]:
-        _refuse()
+        refuse()
     gradient = _grad_length if by == "length" else _grad_angle
     return (
         _tangent(grad, length, angle, rate, by, **options) if needs[0] else None,

@@ -18,7 +18,7 @@ from blurops.ops.nu_conv import shapes
 _OPTIONS = (
     '*, str boundary="reflect", str method="auto", str precision="default", str? backend=None'
 )
-_BACKENDS = ("native", "reference")
+_BACKENDS = ("native", "triton", "reference")
 
 
 def _form_gradients(

@@ -156,7 +156,8 @@ def grad_weight_shape(
     return (1 if shared else image.shape[0], *index.shape[1:])
 
 
-def _check_range(op: str, index: Tensor, filters: int) -> None:
+def check_range(op: str, index: Tensor, filters: int) -> None:
+    """Raise when an index lies outside a bank of so many filters."""
     if index.numel() == 0:
         return
     smallest, largest = (int(v) for v in torch.aminmax(index))
@@ -168,14 +169,14 @@ def _check_range(op: str, index: Tensor, filters: int) -> None:
 
 def conv_values(image: Tensor, bank: Tensor, index: Tensor, weight: Tensor, **options: str) -> None:
     """Raise when an index lies outside the bank."""
-    _check_range("nu_conv", index, bank.shape[0])
+    check_range("nu_conv", index, bank.shape[0])
 
 
 def adjoint_values(
     image: Tensor, bank: Tensor, index: Tensor, weight: Tensor, **options: str
 ) -> None:
     """Raise when an index lies outside the bank."""
-    _check_range("nu_conv_adjoint", index, bank.shape[0])
+    check_range("nu_conv_adjoint", index, bank.shape[0])
 
 
 def grad_bank_values(
@@ -187,14 +188,14 @@ def grad_bank_values(
     **options: str,
 ) -> None:
     """Raise when an index lies outside the bank."""
-    _check_range("nu_conv_grad_bank", index, bank_shape[0])
+    check_range("nu_conv_grad_bank", index, bank_shape[0])
 
 
 def grad_weight_values(
     grad: Tensor, image: Tensor, bank: Tensor, index: Tensor, shared: bool, **options: str
 ) -> None:
     """Raise when an index lies outside the bank."""
-    _check_range("nu_conv_grad_weight", index, bank.shape[0])
+    check_range("nu_conv_grad_weight", index, bank.shape[0])
 
 
 def check_operator(op: str, bank: Tensor, index: Tensor, weight: Tensor, boundary: str) -> None:
@@ -210,4 +211,4 @@ def check_operator(op: str, bank: Tensor, index: Tensor, weight: Tensor, boundar
     _check_weight(op, weight, index, bank.new_empty(count, 0), "bank")
     _check.fits(op, bank.shape[-2:], sharp_size(size, bank.shape[-2:], boundary), boundary, "bank")
     if _check.sees_values(index):
-        _check_range(op, index, bank.shape[0])
+        check_range(op, index, bank.shape[0])
