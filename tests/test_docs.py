@@ -24,7 +24,9 @@ def commands() -> list[str]:
     found = set()
     for page in PAGES:
         text = page.read_text()
-        found.update(re.findall(r"^ *(blurops (?:demo|field|blur|deblur|info)\b.*)$", text, re.M))
+        found.update(
+            re.findall(r"^ *(blurops (?:demo|field|blur|deblur|detect|info)\b.*)$", text, re.M)
+        )
         found.update(re.findall(r"`(blurops [a-z]+ [^`]*-o [^`]*)`", text))
     return sorted(found)
 

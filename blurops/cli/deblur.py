@@ -78,13 +78,16 @@ def register(commands: Any) -> None:
     blur.add_argument(
         "--motion",
         type=options.numbers("LENGTH", "ANGLE"),
-        metavar="LENGTH,ANGLE",
-        help="straight motion: pixels (1 is none), and degrees counter-clockwise from the right",
+        metavar="L,A",
+        help="straight motion, its length in pixels (1 is none) and its angle in degrees"
+        " counter-clockwise from the right",
     )
     blur.add_argument(
         "--model",
         choices=sorted(_models.having("deblur")),
-        help="estimate it from IMAGE; the options of each model are below",
+        metavar="M",
+        help="estimate it from IMAGE; the options of each model are below"
+        f" ({', '.join(sorted(_models.having('deblur'))) or 'none is installed'})",
     )
     parser.add_argument(
         "--orientation",

@@ -18,7 +18,7 @@ from blurops.fields import linear_motion_kernel, load_field
 from blurops.images import Image, read_image, write_image
 from tests.cli.scenes import HEIGHT, WIDTH, scene
 
-COMMANDS = ("demo", "deblur", "blur", "field", "info")
+COMMANDS = ("demo", "deblur", "blur", "field", "detect", "info")
 
 
 def psnr(path, truth):
