@@ -64,6 +64,10 @@ BLUROPS_DEVICE float shuffle_xor(float value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
 
+// Bit i: whether lane i says yes. Orders no memory.
+BLUROPS_DEVICE uint32_t ballot(bool yes) { return __ballot_sync(0xffffffffu, yes); }
+BLUROPS_DEVICE int count_bits(uint32_t bits) { return __popc(bits); }
+
 // Starts copying 16 aligned bytes to shared memory, if `wanted`; zeros where they are not `there`.
 // They have arrived for this thread after wait_copies, for the others after a barrier besides.
 BLUROPS_DEVICE void copy_async(bool wanted, void* shared, const void* global, bool there) {

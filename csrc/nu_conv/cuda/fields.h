@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What the kernels of NU-Conv read: float copies of the operands where storage is narrower, the
+// image extended by its border, and the bank with its filters side by side, so that neighbours that
+// pick different filters at one tap read one line of the cache.
+#pragma once
+
+#include "gpu/planes.h"
+#include "nu_conv/nu_conv.h"
+
+namespace blurops::cuda {
+
+constexpr int kPicked = 4;          // filters that are mixed in one pass over the taps
+constexpr int kChannelsAtOnce = 3;  // that share a pass
+
+// Read by every kernel; what a member does not need is null.
+struct Fields {
+  NuConv problem;
+  const float* extended;  // (N, C, extended_height, extended_width)
+  const float* filtered;  // (N, out channels, out_height, out_width): the gradient, or the input
+  const float* bank;      // (bank channels, Kh Kw, F)
+  const int32_t* index;
+  const float* weight;
+
+  BLUROPS_HD int64_t extended_height() const {
+    return problem.out_height + problem.kernel_height - 1;
+  }
+  BLUROPS_HD int64_t extended_width() const { return problem.out_width + problem.kernel_width - 1; }
+  BLUROPS_HD int64_t pixels() const { return problem.out_height * problem.out_width; }
+  BLUROPS_HD int taps() const {
+    return static_cast<int>(problem.kernel_height * problem.kernel_width);
+  }
+  // A bank of one channel makes three channels in a pass, one of several makes one.
+  BLUROPS_HD int64_t group() const { return problem.own ? 1 : kChannelsAtOnce; }
+
+  BLUROPS_DEVICE int filter(int64_t n, int64_t j, int64_t pixel) const {
+    const int64_t sample = problem.index_batched ? n : 0;
+    const int found = index[(sample * problem.picked + j) * pixels() + pixel];
+    const int last = static_cast<int>(problem.filters) - 1;
+    return found < 0 ? 0 : found > last ? last : found;
+  }
+  BLUROPS_DEVICE float coefficient(int64_t n, int64_t j, int64_t pixel) const {
+    const int64_t sample = problem.weight_batched ? n : 0;
+    return weight[(sample * problem.picked + j) * pixels() + pixel];
+  }
+  // Row 0 of what the first tap of a pixel's filter reads.
+  BLUROPS_DEVICE const float* window(int64_t n, int64_t c, int64_t pixel) const {
+    const int64_t y = pixel / problem.out_width, x = pixel % problem.out_width;
+    return extended + ((n * problem.channels + c) * extended_height() + y) * extended_width() + x;
+  }
+};
+
+// Some of the filters that a pixel picks; beyond the last, the first with a weight of zero.
+struct Mix {
+  int filters[kPicked];
+  float weights[kPicked];
+
+  BLUROPS_DEVICE Mix(const Fields& f, int64_t n, int64_t first, int64_t pixel, bool weighted) {
+    BLUROPS_UNROLL
+    for (int j = 0; j < kPicked; ++j) {
+      const bool there = first + j < f.problem.picked;
+      filters[j] = f.filter(n, there ? first + j : first, pixel);
+      weights[j] = there && weighted ? f.coefficient(n, first + j, pixel) : 0.f;
+    }
+  }
+
+  // The pixel's own filter at a tap; `taps` are those of all filters.
+  BLUROPS_DEVICE float at(const float* taps) const {
+    float sum = weights[0] * taps[filters[0]];
+    BLUROPS_UNROLL
+    for (int j = 1; j < kPicked; ++j) {
+      sum = gpu::multiply_add(weights[j], taps[filters[j]], sum);
+    }
+    return sum;
+  }
+};
+
+gpu::Planes planes_of(const NuConv& problem);
+
+// The bank as Fields has it.
+const float* lay_out_bank(gpu::Queue& queue, const NuConv& problem, const void* bank);
+
+}  // namespace blurops::cuda
