@@ -56,7 +56,8 @@ def steps(quick: bool) -> list[Step]:
         )  # fmt: skip
         found.append(Step(tool, command, 150, _CLEAN.get(tool, _CLEAN[None])))
     timing = (python, "-m", "benchmarks.gpu", *(["--quick"] if quick else []))
-    return [*found, Step("benchmarks", timing, 240)]
+    gather = (python, "-m", "benchmarks.gpu.gather", *(["--size", "512"] if quick else []))
+    return [*found, Step("benchmarks", timing, 240), Step("gather", gather, 120)]
 
 
 def environment() -> dict[str, str]:
@@ -101,7 +102,7 @@ def check(
         found.append((step.name, outcome, seconds))
         say(f"{step.name:<12} {seconds:6.1f} s  {outcome}")
         log = logs / f"{step.name}.log"
-        if log.exists() and (outcome != "ok" or step.name == "benchmarks"):
+        if log.exists() and (outcome != "ok" or step.name in ("benchmarks", "gather")):
             say("\n".join(log.read_text().splitlines()[-40:]))
     return found
 

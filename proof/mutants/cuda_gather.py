@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs in the CUDA kernels of NU-Conv and motion blur, which the host emulation must catch."""
+
+from proof.engine import Mutant, Selection
+
+_FIELDS = "csrc/nu_conv/cuda/fields.h"
+_GATHER = "csrc/nu_conv/cuda/gather.h"
+_BANK = "csrc/nu_conv/cuda/grad_bank.h"
+_MOTION = "csrc/motion_blur/cuda/blur.h"
+_LINE = "csrc/motion_blur/cuda/line.h"
+_PLANES = "csrc/gpu/planes.cu"
+
+
+def _bug(name: str, file: str, old: str, new: str, keyword: str) -> Mutant:
+    tests = Selection(("tests/test_cuda_gather.py",), keyword)
+    return Mutant(f"cuda gather {name}", file, old, new, tests)
+
+
+MUTANTS = (
+    _bug(
+        "nu_conv: an index outside the bank is not clamped",
+        _FIELDS,
+        "return found < 0 ? 0 : found > last ? last : found;",
+        "return found < 0 ? 0 : found > last ? 0 : found;",
+        "clamped",
+    ),
+    _bug(
+        "nu_conv: every sample has the first one's weights",
+        _FIELDS,
+        "const int64_t sample = problem.weight_batched ? n : 0;",
+        "const int64_t sample = 0 * n;",
+        "every_member and reflect and nu_conv",
+    ),
+    _bug(
+        "nu_conv: only the first four filters are mixed",
+        _GATHER,
+        "for (int64_t j = 0; j < p.picked; j += kPicked) {",
+        "for (int64_t j = 0; j < p.picked && j < 1; j += kPicked) {",
+        "every_member and reflect and nu_conv",
+    ),
+    _bug(
+        "nu_conv: the adjoint's filters are turned",
+        _GATHER,
+        "bank + (dy * p.kernel_width + dx) * p.filters;",
+        "bank + (f.taps() - 1 - dy * p.kernel_width - dx) * p.filters;",
+        "every_member and reflect and nu_conv_adjoint",
+    ),
+    _bug(
+        "nu_conv: a shared weight's gradient is the first sample's",
+        _GATHER,
+        "end = p.weight_batched ? sample + 1 : p.count;",
+        "end = sample + 1;",
+        "every_member and reflect and nu_conv_grad_weight",
+    ),
+    _bug(
+        "grad_bank: no barrier before the list is used",
+        _BANK,
+        "  if (wanted) gpu::write(list + before, thread);\n  gpu::barrier();\n",
+        "  if (wanted) gpu::write(list + before, thread);\n",
+        "nu_conv_grad_bank",
+    ),
+    _bug(
+        "grad_bank: no barrier before warps count each other's pixels",
+        _BANK,
+        "gpu::write(found + thread / 32, mine);\n  gpu::barrier();\n",
+        "gpu::write(found + thread / 32, mine);\n",
+        "nu_conv_grad_bank",
+    ),
+    _bug(
+        "grad_bank: sums that went to memory are counted again",
+        _BANK,
+        "+= gpu::read(sums + i * kBankThreads);\n    gpu::write(sums + i * kBankThreads, 0.f);\n",
+        "+= gpu::read(sums + i * kBankThreads);\n",
+        "several_blocks",
+    ),
+    _bug(
+        "grad_bank: filters of another block are taken for one's own",
+        _BANK,
+        "if (filter < 0 || filter >= kBankFilters) continue;",
+        "if (filter >= kBankFilters) continue;",
+        "several_blocks",
+    ),
+    _bug(
+        "planes: the border is not folded back",
+        _PLANES,
+        "if (u >= 0) total +=",
+        "if (u >= 0 && k < 2) total +=",
+        "every_member and nu_conv_adjoint",
+    ),
+    _bug(
+        "motion_blur: upright motions do not lengthen the reach",
+        _MOTION,
+        "const float far = extent.right > extent.down ? extent.right : extent.down;",
+        "const float far = extent.right;",
+        "every_member and motion_blur_adjoint or transpose",
+    ),
+    _bug(
+        "motion_blur: pixels beside a line are taken to be far from it",
+        _MOTION,
+        "> 1.f + 0x1p-11f * size) return 0.f;",
+        "> 0.9f) return 0.f;",
+        "every_member and motion_blur_adjoint",
+    ),
+    _bug(
+        "motion_blur: what the zeros outside weigh is forgotten",
+        _MOTION,
+        "    if (weight == 0) return;\n    total += weight;\n"
+        "    const int64_t at = view.at(q, offset);\n    if (at < 0) return;\n",
+        "    if (weight == 0) return;\n"
+        "    const int64_t at = view.at(q, offset);\n    if (at < 0) return;\n"
+        "    total += weight;\n",
+        "every_member and zeros and motion_blur",
+    ),
+    _bug(
+        "motion_blur: a length below 1 is taken as it is",
+        _LINE,
+        "if (pixels_long < 1) pixels_long = 1;",
+        "if (pixels_long < 0) pixels_long = 1;",
+        "clamped",
+    ),
+)
