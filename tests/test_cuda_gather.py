@@ -82,6 +82,79 @@ def test_the_adjoint_is_the_transpose(emulator, boundary, kind):
     assert gap <= accuracy(torch.float32, shape.terms()).dot
 
 
+# A group of listed filters and several, tiles with too many beside others, several strips and
+# bands, channels left over, batches with their own fields, both instances of widths.
+ROUNDED = (
+    Conv(2, 3, 9, 70, 12, 4, (5, 7), index_shared=False),
+    Conv(1, 4, 10, 66, 60, 2, (3, 23), weight_shared=False),
+    Conv(2, 2, 11, 21, 40, 5, (61, 5), own=True, weight_shared=False),
+    Conv(1, 1, 12, 24, 7, 3, (3, 37)),
+    Conv(1, 3, 9, 12, 7, 2, (47, 25)),
+)
+ALLOWED = [(shape, b) for shape in ROUNDED for b in BOUNDARIES if shape.allows(b)]
+# Relative in L2, against the operator that is not rounded: halves carry 11 bits.
+DEFAULT = 1e-3
+
+
+def magnified(t):
+    """Filters and pixels that differ in size; a filter that is picked twice, weights of zero."""
+    t["bank"] *= 2.0 ** (torch.arange(len(t["bank"])) % 7).reshape(-1, *[1] * (t["bank"].ndim - 1))
+    t["weight"] *= 2.0 ** (torch.arange(t["weight"].shape[-1]) % 5)
+    t["index"][:, 1, ::2, ::3] = t["index"][:, 0, ::2, ::3]
+    t["weight"][:, 0, 1::2, ::2] = 0
+    # One corner picks few filters, whatever the others do.
+    t["index"][..., :8, :64] %= max(2, t["index"].shape[1])
+    return t
+
+
+@pytest.mark.parametrize(("shape", "boundary"), ALLOWED, ids=lambda p: str(p)[:20])
+def test_rounded_operands_on_tensor_cores(emulator, shape, boundary):
+    """Near the exact operator; forward and adjoint are each other's transposes to float32."""
+    t = magnified(shape.tensors(boundary, torch.float32, 50))
+    field = (t["bank"], t["index"], t["weight"])
+    rest = {"boundary": boundary, "backend": "native"}
+    forward = blurops.nu_conv(t["image"], *field, **rest)
+    adjoint = blurops.nu_conv_adjoint(t["grad"], *field, **rest)
+    double = (t["bank"].double(), t["index"], t["weight"].double())
+    exact = {"boundary": boundary, "backend": "reference"}
+    for found, true in (
+        (forward, blurops.nu_conv(t["image"].double(), *double, **exact)),
+        (adjoint, blurops.nu_conv_adjoint(t["grad"].double(), *double, **exact)),
+    ):
+        error = relative_error(found, true)
+        assert 1e-6 < error <= DEFAULT  # it is the rounded one that was computed
+    size = blurops.nu_conv(
+        t["image"].abs().double(), double[0].abs(), t["index"], double[2].abs(), **exact
+    )
+    gap = (forward.double() * t["grad"]).sum() - (adjoint.double() * t["image"]).sum()
+    assert gap.abs() <= 1e-6 * (size * t["grad"].abs()).sum()
+
+
+def test_rounding_keeps_sums(emulator):
+    """A flat image stays flat: filters and weights that sum to 1 still do."""
+    shape = Conv(1, 1, 9, 70, 40, 4, (5, 7))
+    t = shape.tensors("replicate", torch.float32, 51)
+    bank, weight = t["bank"].abs(), t["weight"].abs() + 0.1
+    bank /= bank.sum((1, 2), keepdim=True)
+    weight /= weight.sum(1, keepdim=True)
+    flat = torch.full((1, 1, 9, 70), 0.7)
+    found = blurops.nu_conv(flat, bank, t["index"], weight, boundary="replicate", backend="native")
+    assert (found - flat).abs().max() <= 0.7 * 2e-5  # 2^-11 without
+
+
+def test_tiles_that_pick_too_many_filters_are_gathered(emulator):
+    """Beside tiles of tensor cores, with the same operands: a gap would show at the seam."""
+    shape = Conv(1, 3, 10, 70, 700, 4, (5, 5))
+    t = shape.tensors("reflect", torch.float32, 52)
+    t["index"][..., 64:] %= 5
+    field, keywords = (t["bank"], t["index"], t["weight"]), {"backend": "native"}
+    found = blurops.nu_conv(t["image"], *field, **keywords)
+    double = [a.double() if a.is_floating_point() else a for a in (t["image"], *field)]
+    assert relative_error(found, blurops.nu_conv(*double, backend="reference")) <= DEFAULT
+    emulator.schedule = SCHEDULES[-1]
+    assert torch.equal(blurops.nu_conv(t["image"], *field, **keywords), found)
+
+
 def test_banks_that_take_several_blocks(emulator):
     """More filters and taps than a block has; chunks of several tiles of pixels."""
     by_bank = CONVS[2]

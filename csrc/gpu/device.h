@@ -51,6 +51,10 @@ BLUROPS_DEVICE void write(T* shared, T value) {
   *shared = value;
 }
 
+// Sets bits of a shared word, whoever else sets some: the order does not matter. A barrier must
+// stand before they are read.
+BLUROPS_DEVICE void set_bits(uint32_t* shared, uint32_t bits) { atomicOr(shared, bits); }
+
 // All threads of the block, of the warp: what was written before is seen after.
 BLUROPS_DEVICE void barrier() { __syncthreads(); }
 BLUROPS_DEVICE void warp_barrier() { __syncwarp(); }

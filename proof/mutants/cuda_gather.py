@@ -8,6 +8,8 @@ _GATHER = "csrc/nu_conv/cuda/gather.h"
 _BANK = "csrc/nu_conv/cuda/grad_bank.h"
 _MOTION = "csrc/motion_blur/cuda/blur.h"
 _LINE = "csrc/motion_blur/cuda/line.h"
+_SYNTHESIS = "csrc/nu_conv/cuda/synthesis.h"
+_ROUNDING = "csrc/nu_conv/cuda/rounding.h"
 _PLANES = "csrc/gpu/planes.cu"
 
 
@@ -23,20 +25,6 @@ MUTANTS = (
         "return found < 0 ? 0 : found > last ? last : found;",
         "return found < 0 ? 0 : found > last ? 0 : found;",
         "clamped",
-    ),
-    _bug(
-        "nu_conv: every sample has the first one's weights",
-        _FIELDS,
-        "const int64_t sample = problem.weight_batched ? n : 0;",
-        "const int64_t sample = 0 * n;",
-        "every_member and reflect and nu_conv",
-    ),
-    _bug(
-        "nu_conv: only the first four filters are mixed",
-        _GATHER,
-        "for (int64_t j = 0; j < p.picked; j += kPicked) {",
-        "for (int64_t j = 0; j < p.picked && j < 1; j += kPicked) {",
-        "every_member and reflect and nu_conv",
     ),
     _bug(
         "nu_conv: the adjoint's filters are turned",
@@ -74,11 +62,39 @@ MUTANTS = (
         "several_blocks",
     ),
     _bug(
-        "grad_bank: filters of another block are taken for one's own",
-        _BANK,
-        "if (filter < 0 || filter >= kBankFilters) continue;",
-        "if (filter >= kBankFilters) continue;",
-        "several_blocks",
+        "synthesis: no barrier before the filters in use are counted",
+        _SYNTHESIS,
+        "1u << filter % 32);\n    }\n  }\n  gpu::barrier();\n",
+        "1u << filter % 32);\n    }\n  }\n",
+        "rounded and replicate",
+    ),
+    _bug(
+        "synthesis: no barrier between two rows of taps",
+        _SYNTHESIS,
+        "    put(step + 1, next);\n    gpu::barrier();\n",
+        "    put(step + 1, next);\n",
+        "rounded and replicate",
+    ),
+    _bug(
+        "synthesis: every group has the first one's coefficients",
+        _SYNTHESIS,
+        "                        group * kListedGroup;",
+        "                        0 * group;",
+        "rounded and replicate",
+    ),
+    _bug(
+        "synthesis: a crowded tile is left to nobody",
+        _SYNTHESIS,
+        "= crowded ? 1 : 0;",
+        "= 0;",
+        "gathered",
+    ),
+    _bug(
+        "rounding: what a pixel's weights lose is lost",
+        _ROUNDING,
+        "if (j == taker && kept < 4 && kept > -4) value = kept;",
+        "if (j == taker && kept > 4) value = kept;",
+        "keeps_sums",
     ),
     _bug(
         "planes: the border is not folded back",
@@ -93,13 +109,6 @@ MUTANTS = (
         "const float far = extent.right > extent.down ? extent.right : extent.down;",
         "const float far = extent.right;",
         "every_member and motion_blur_adjoint or transpose",
-    ),
-    _bug(
-        "motion_blur: pixels beside a line are taken to be far from it",
-        _MOTION,
-        "> 1.f + 0x1p-11f * size) return 0.f;",
-        "> 0.9f) return 0.f;",
-        "every_member and motion_blur_adjoint",
     ),
     _bug(
         "motion_blur: what the zeros outside weigh is forgotten",

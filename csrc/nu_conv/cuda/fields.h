@@ -74,6 +74,35 @@ struct Mix {
   }
 };
 
+// Which tiles of pixels pick too many filters for tensor cores, which make the others.
+struct Crowds {
+  int* crowded = nullptr;  // (N, tiles, strips); null: all
+  int tiles = 0, strips = 0, rows = 1, columns = 1;
+
+  BLUROPS_DEVICE bool made(int64_t n, int64_t y, int64_t x) const {
+    return crowded != nullptr && crowded[(n * tiles + y / rows) * strips + x / columns] == 0;
+  }
+};
+
+// Operands of 11 bits, and what tensor cores need beside them.
+struct Rounded {
+  Fields fields;  // bank, index and weight; problem.weight_batched may differ from the call's
+  const uint16_t* halves;
+  const float *scales, *pixel_scales;
+};
+
+// Whether a call has such operands: filters neither wider than the instances, nor so narrow that
+// gathering is as fast.
+bool rounds(const NuConv& problem, bool high);
+
+// Queues the rounding (synthesis.cu); `halves`: for tensor cores as well.
+Rounded round_operands(gpu::Queue& queue, const NuConv& problem, const void* bank,
+                       const void* index, const void* weight, bool halves);
+
+// Queues what tensor cores make of out (N, out channels, out_height, out_width), and says where
+// they make nothing.
+Crowds synthesise(gpu::Queue& queue, const Rounded& from, const void* image, void* out);
+
 gpu::Planes planes_of(const NuConv& problem);
 
 // The bank as Fields has it.

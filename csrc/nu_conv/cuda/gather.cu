@@ -61,21 +61,29 @@ int64_t parts_of(const Fields& f, int64_t pixels, int64_t channels) {
   return f.problem.count * gpu::ceil_div(channels, f.group()) * pixels;
 }
 
-void conv(gpu::Queue& queue, const NuConv& p, const void* image, const void* bank,
-          const void* index, const void* weight, void* out) {
+// Bank, index and weight as both operators take them.
+Rounded operands(gpu::Queue& queue, const NuConv& p, bool high, bool halves, const void* bank,
+                 const void* index, const void* weight) {
+  if (rounds(p, high)) return round_operands(queue, p, bank, index, weight, halves);
   Fields f{p, nullptr, nullptr, nullptr, static_cast<const int32_t*>(index), nullptr};
-  f.extended = queue.extend(planes_of(p), image);
   f.bank = lay_out_bank(queue, p, bank);
   f.weight = queue.floats(weight, weights_of(p));
-  queue.items(gather_conv, parts_of(f, f.pixels(), p.out_channels()), GatherArgs{f, out});
+  return {f, nullptr, nullptr, nullptr};
 }
 
-void adjoint(gpu::Queue& queue, const NuConv& p, const void* image, const void* bank,
+void conv(gpu::Queue& queue, const NuConv& p, bool high, const void* image, const void* bank,
+          const void* index, const void* weight, void* out) {
+  const Rounded given = operands(queue, p, high, true, bank, index, weight);
+  Fields f = given.fields;
+  f.extended = queue.extend(planes_of(p), image);
+  const Crowds crowds = rounds(p, high) ? synthesise(queue, given, image, out) : Crowds{};
+  queue.items(gather_conv, parts_of(f, f.pixels(), p.out_channels()), GatherArgs{f, out, crowds});
+}
+
+void adjoint(gpu::Queue& queue, const NuConv& p, bool high, const void* image, const void* bank,
              const void* index, const void* weight, void* out) {
-  Fields f{p, nullptr, nullptr, nullptr, static_cast<const int32_t*>(index), nullptr};
+  Fields f = operands(queue, p, high, false, bank, index, weight).fields;
   f.filtered = queue.floats(image, filtered_of(p));
-  f.bank = lay_out_bank(queue, p, bank);
-  f.weight = queue.floats(weight, weights_of(p));
   const gpu::Planes planes = planes_of(p);
   float* sums = queue.take<float>(planes.extended_pixels());
   const int64_t extended = planes.extended_height * planes.extended_width;
@@ -86,7 +94,7 @@ void adjoint(gpu::Queue& queue, const NuConv& p, const void* image, const void* 
 // Blocks that keep every multiprocessor busy.
 constexpr int64_t kBankBlocks = 512;
 
-void grad_bank(gpu::Queue& queue, const NuConv& p, const void* grad, const void* image,
+void grad_bank(gpu::Queue& queue, const NuConv& p, bool, const void* grad, const void* image,
                const void* index, const void* weight, void* out) {
   Fields f{p, nullptr, nullptr, nullptr, static_cast<const int32_t*>(index), nullptr};
   f.extended = queue.extend(planes_of(p), image);
@@ -105,7 +113,7 @@ void grad_bank(gpu::Queue& queue, const NuConv& p, const void* grad, const void*
   queue.items(sum_bank, elements, SumBankArgs{p.dtype, args.partial, args.chunks, out});
 }
 
-void grad_weight(gpu::Queue& queue, const NuConv& p, const void* grad, const void* image,
+void grad_weight(gpu::Queue& queue, const NuConv& p, bool, const void* grad, const void* image,
                  const void* bank, const void* index, void* out) {
   Fields f{p, nullptr, nullptr, nullptr, static_cast<const int32_t*>(index), nullptr};
   f.extended = queue.extend(planes_of(p), image);
@@ -119,16 +127,16 @@ void grad_weight(gpu::Queue& queue, const NuConv& p, const void* grad, const voi
 }  // namespace
 
 // Both functions of a launcher: the bytes it needs, and itself.
-#define BLUROPS_LAUNCHER(name, member, first, second, third, fourth)                               \
-  int64_t name##_bytes(const NuConv& problem, bool) {                                              \
-    gpu::Queue queue(#name, problem.dtype, true);                                                  \
-    member(queue, problem, nullptr, nullptr, nullptr, nullptr, nullptr);                           \
-    return queue.bytes();                                                                          \
-  }                                                                                                \
-  void name(const NuConv& problem, bool, const void* first, const void* second, const void* third, \
-            const void* fourth, void* out, void* workspace, void* stream) {                        \
-    gpu::Queue queue(#name, problem.dtype, false, workspace, stream);                              \
-    member(queue, problem, first, second, third, fourth, out);                                     \
+#define BLUROPS_LAUNCHER(name, member, first, second, third, fourth)                           \
+  int64_t name##_bytes(const NuConv& problem, bool high) {                                     \
+    gpu::Queue queue(#name, problem.dtype, true);                                              \
+    member(queue, problem, high, nullptr, nullptr, nullptr, nullptr, nullptr);                 \
+    return queue.bytes();                                                                      \
+  }                                                                                            \
+  void name(const NuConv& problem, bool high, const void* first, const void* second,           \
+            const void* third, const void* fourth, void* out, void* workspace, void* stream) { \
+    gpu::Queue queue(#name, problem.dtype, false, workspace, stream);                          \
+    member(queue, problem, high, first, second, third, fourth, out);                           \
   }
 BLUROPS_LAUNCHER(nu_conv_cuda, conv, image, bank, index, weight)
 BLUROPS_LAUNCHER(nu_conv_adjoint_cuda, adjoint, image, bank, index, weight)

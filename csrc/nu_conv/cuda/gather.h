@@ -8,11 +8,11 @@
 namespace blurops::cuda {
 
 // What one thread makes: a pixel of up to kChannelsAtOnce channels, of `pixels` in all.
-struct Part {
+struct FieldPart {
   int64_t pixel, n, first;
   int count;
 
-  BLUROPS_DEVICE Part(const Fields& f, int64_t item, int64_t pixels, int64_t channels) {
+  BLUROPS_DEVICE FieldPart(const Fields& f, int64_t item, int64_t pixels, int64_t channels) {
     const int64_t groups = (channels + f.group() - 1) / f.group();
     pixel = item % pixels;
     first = item / pixels % groups * f.group();
@@ -25,6 +25,7 @@ struct Part {
 struct GatherArgs {
   Fields fields;
   void* out;
+  Crowds crowds = {};
 };
 
 // sums[c] += the window of channel c times the pixel's own filter.
@@ -51,7 +52,8 @@ gather_conv(const GatherArgs args, int64_t items) {
   const NuConv& p = f.problem;
   const int64_t item = gpu::item_index();
   if (item >= items) return;
-  const Part part(f, item, f.pixels(), p.out_channels());
+  const FieldPart part(f, item, f.pixels(), p.out_channels());
+  if (args.crowds.made(part.n, part.pixel / p.out_width, part.pixel % p.out_width)) return;
   float sums[kChannelsAtOnce] = {};
   for (int64_t j = 0; j < p.picked; j += kPicked) {
     const Mix mix(f, part.n, j, part.pixel, true);
@@ -78,7 +80,7 @@ gather_adjoint(const GatherArgs args, int64_t items) {
   const int64_t item = gpu::item_index();
   if (item >= items) return;
   const int64_t extended = f.extended_height() * f.extended_width();
-  const Part part(f, item, extended, p.channels);
+  const FieldPart part(f, item, extended, p.channels);
   const int64_t v = part.pixel / f.extended_width(), u = part.pixel % f.extended_width();
   const int64_t input = part.n * p.out_channels() + (p.own ? 0 : part.first);
   const float* values = f.filtered + input * f.pixels();

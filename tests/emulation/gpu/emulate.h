@@ -53,6 +53,10 @@ void write(T* shared, T value) {
   }
 }
 
+inline void set_bits(uint32_t* shared, uint32_t bits) {
+  if (emulation::block().shadow.set(shared)) *shared |= bits;
+}
+
 inline void barrier() { emulation::block().barrier(); }
 inline void warp_barrier() {
   const int warp = thread_index() / 32;
