@@ -22,8 +22,8 @@ MUTANTS = (
     _bug(
         "nu_conv: an index outside the bank is not clamped",
         _FIELDS,
-        "return found < 0 ? 0 : found > last ? last : found;",
-        "return found < 0 ? 0 : found > last ? 0 : found;",
+        "return filter < 0 ? 0 : filter > last ? last : filter;",
+        "return filter < 0 ? 0 : filter > last ? 0 : filter;",
         "clamped",
     ),
     _bug(

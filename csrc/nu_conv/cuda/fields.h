@@ -12,6 +12,11 @@ namespace blurops::cuda {
 constexpr int kPicked = 4;          // filters that are mixed in one pass over the taps
 constexpr int kChannelsAtOnce = 3;  // that share a pass
 
+// An index as the bank has it: nobody has looked whether it lies inside.
+BLUROPS_DEVICE int within(int filter, int last) {
+  return filter < 0 ? 0 : filter > last ? last : filter;
+}
+
 // Read by every kernel; what a member does not need is null.
 struct Fields {
   NuConv problem;
@@ -34,9 +39,8 @@ struct Fields {
 
   BLUROPS_DEVICE int filter(int64_t n, int64_t j, int64_t pixel) const {
     const int64_t sample = problem.index_batched ? n : 0;
-    const int found = index[(sample * problem.picked + j) * pixels() + pixel];
-    const int last = static_cast<int>(problem.filters) - 1;
-    return found < 0 ? 0 : found > last ? last : found;
+    return within(index[(sample * problem.picked + j) * pixels() + pixel],
+                  static_cast<int>(problem.filters) - 1);
   }
   BLUROPS_DEVICE float coefficient(int64_t n, int64_t j, int64_t pixel) const {
     const int64_t sample = problem.weight_batched ? n : 0;
@@ -44,7 +48,10 @@ struct Fields {
   }
   // Row 0 of what the first tap of a pixel's filter reads.
   BLUROPS_DEVICE const float* window(int64_t n, int64_t c, int64_t pixel) const {
-    const int64_t y = pixel / problem.out_width, x = pixel % problem.out_width;
+    // Of 32 bits, for which dividing is quick.
+    const uint32_t width = static_cast<uint32_t>(problem.out_width);
+    const uint32_t y = static_cast<uint32_t>(pixel) / width;
+    const uint32_t x = static_cast<uint32_t>(pixel) % width;
     return extended + ((n * problem.channels + c) * extended_height() + y) * extended_width() + x;
   }
 };

@@ -85,6 +85,9 @@ gather_adjoint(const GatherArgs args, int64_t items) {
   const int64_t input = part.n * p.out_channels() + (p.own ? 0 : part.first);
   const float* values = f.filtered + input * f.pixels();
   const float* bank = f.bank + (p.own ? part.first * f.taps() * p.filters : 0);
+  const int last = static_cast<int>(p.filters) - 1;
+  const int32_t* picks = f.index + (p.index_batched ? part.n : 0) * p.picked * f.pixels();
+  const float* weights = f.weight + (p.weight_batched ? part.n : 0) * p.picked * f.pixels();
   float sums[kChannelsAtOnce] = {};
   for (int64_t dy = 0; dy < p.kernel_height; ++dy) {
     const int64_t y = v - dy;
@@ -93,10 +96,11 @@ gather_adjoint(const GatherArgs args, int64_t items) {
       const int64_t x = u - dx, pixel = y * p.out_width + x;
       if (x < 0 || x >= p.out_width) continue;
       const float* taps = bank + (dy * p.kernel_width + dx) * p.filters;
+      const int32_t* pick = picks + pixel;
+      const float* weight = weights + pixel;
       float tap = 0;
-      for (int64_t j = 0; j < p.picked; ++j) {
-        tap = gpu::multiply_add(f.coefficient(part.n, j, pixel), taps[f.filter(part.n, j, pixel)],
-                                tap);
+      for (int64_t j = 0; j < p.picked; ++j, pick += f.pixels(), weight += f.pixels()) {
+        tap = gpu::multiply_add(*weight, taps[within(*pick, last)], tap);
       }
       BLUROPS_UNROLL
       for (int c = 0; c < kChannelsAtOnce; ++c) {

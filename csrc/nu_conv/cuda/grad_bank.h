@@ -63,13 +63,13 @@ BLUROPS_DEVICE int list_pixels(const Fields& f, int64_t first, int64_t first_fil
   return all;
 }
 
-// Adds one pixel's products to the sums of this thread's tap.
-BLUROPS_DEVICE void add_pixel(const Fields& f, const BankPart& part, int64_t at, int64_t tap,
-                              float* sums) {
+// Adds one pixel's products to the sums of this thread's tap, which lies at `offset` in a window.
+BLUROPS_DEVICE void add_pixel(const Fields& f, const BankPart& part, int64_t n, int64_t pixel,
+                              int64_t offset, float* sums) {
   const NuConv& p = f.problem;
-  const int64_t n = at / f.pixels(), pixel = at % f.pixels();
+  // Every pixel beyond the first of a block's tile may lie in a later sample.
+  for (; pixel >= f.pixels(); pixel -= f.pixels()) ++n;
   const int64_t plane = f.extended_height() * f.extended_width();
-  const int64_t offset = tap / p.kernel_width * f.extended_width() + tap % p.kernel_width;
   const float* window = f.window(n, p.own ? part.channel : 0, pixel) + offset;
   const float* values = f.filtered + n * p.out_channels() * f.pixels() + pixel;
   float product = 0;
@@ -108,10 +108,15 @@ gather_grad_bank(const BankArgs args) {
   for (int i = 0; i < kBankFilters; ++i) gpu::write(sums + i * kBankThreads, 0.f);
   // Threads beyond the last tap read the first one's pixels, and store nothing.
   const int64_t tap = part.first_tap + thread, read_tap = tap < f.taps() ? tap : 0;
+  const int64_t width = f.problem.kernel_width;
+  const int64_t offset = read_tap / width * f.extended_width() + read_tap % width;
   for (int64_t tile = 0; tile < args.tiles; ++tile) {
     const int64_t first = (part.chunk * args.tiles + tile) * kBankThreads;
     const int count = list_pixels(f, first, part.first_filter, found, list);
-    for (int i = 0; i < count; ++i) add_pixel(f, part, first + gpu::read(list + i), read_tap, sums);
+    const int64_t n = first / f.pixels(), pixel = first % f.pixels();
+    for (int i = 0; i < count; ++i) {
+      add_pixel(f, part, n, pixel + gpu::read(list + i), offset, sums);
+    }
     if (tile % kBankTiles == kBankTiles - 1) flush_sums(args, part, tap, sums);
   }
   flush_sums(args, part, tap, sums);
