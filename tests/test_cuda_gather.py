@@ -143,16 +143,17 @@ def test_rounding_keeps_sums(emulator):
 
 
 def test_tiles_that_pick_too_many_filters_are_gathered(emulator):
-    """Beside tiles of tensor cores, with the same operands: a gap would show at the seam."""
-    shape = Conv(1, 3, 10, 70, 700, 4, (5, 5))
-    t = shape.tensors("reflect", torch.float32, 52)
+    """Beside tiles of tensor cores, with the same operands, in both directions."""
+    t = Conv(1, 2, 9, 70, 300, 4, (3, 5)).tensors("reflect", torch.float32, 52)
     t["index"][..., 64:] %= 5
-    field, keywords = (t["bank"], t["index"], t["weight"]), {"backend": "native"}
-    found = blurops.nu_conv(t["image"], *field, **keywords)
-    double = [a.double() if a.is_floating_point() else a for a in (t["image"], *field)]
-    assert relative_error(found, blurops.nu_conv(*double, backend="reference")) <= DEFAULT
-    emulator.schedule = SCHEDULES[-1]
-    assert torch.equal(blurops.nu_conv(t["image"], *field, **keywords), found)
+    field, exact = (t["bank"], t["index"], t["weight"]), {"backend": "reference"}
+    double = [a.double() if a.is_floating_point() else a for a in field]
+    for op, given in ((blurops.nu_conv, t["image"]), (blurops.nu_conv_adjoint, t["grad"])):
+        emulator.schedule = SCHEDULES[0]
+        found = op(given, *field, backend="native")
+        assert relative_error(found, op(given.double(), *double, **exact)) <= DEFAULT
+        emulator.schedule = SCHEDULES[-1]
+        assert torch.equal(op(given, *field, backend="native"), found)
 
 
 def test_banks_that_take_several_blocks(emulator):

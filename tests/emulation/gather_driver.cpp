@@ -4,6 +4,7 @@
 #include "gpu/planes.cu"
 #include "motion_blur/cuda/blur.cu"
 #include "nu_conv/cuda/gather.cu"
+#include "nu_conv/cuda/spread.cu"
 #include "nu_conv/cuda/synthesis.cu"
 
 namespace {

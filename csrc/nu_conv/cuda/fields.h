@@ -89,6 +89,16 @@ struct Crowds {
   BLUROPS_DEVICE bool made(int64_t n, int64_t y, int64_t x) const {
     return crowded != nullptr && crowded[(n * tiles + y / rows) * strips + x / columns] == 0;
   }
+  // Whether all of rows y0 .. y1 and columns x0 .. x1 is made, as far as there are such.
+  BLUROPS_DEVICE bool all_made(int64_t n, int64_t y0, int64_t y1, int64_t x0, int64_t x1) const {
+    bool all = crowded != nullptr;
+    for (int64_t i = (y0 < 0 ? 0 : y0) / rows; i <= y1 / rows && i < tiles; ++i) {
+      for (int64_t j = (x0 < 0 ? 0 : x0) / columns; all && j <= x1 / columns && j < strips; ++j) {
+        all = crowded[(n * tiles + i) * strips + j] == 0;
+      }
+    }
+    return all;
+  }
 };
 
 // Operands of 11 bits, and what tensor cores need beside them.
@@ -102,13 +112,22 @@ struct Rounded {
 // gathering is as fast.
 bool rounds(const NuConv& problem, bool high);
 
-// Queues the rounding (synthesis.cu); `halves`: for tensor cores as well.
+// Queues the rounding (synthesis.cu).
 Rounded round_operands(gpu::Queue& queue, const NuConv& problem, const void* bank,
-                       const void* index, const void* weight, bool halves);
+                       const void* index, const void* weight);
 
 // Queues what tensor cores make of out (N, out channels, out_height, out_width), and says where
 // they make nothing.
 Crowds synthesise(gpu::Queue& queue, const Rounded& from, const void* image, void* out);
+
+// What tensor cores make of the adjoint: each tile's sums beside those of the others.
+struct Spread {
+  Crowds crowds;
+  const float* tiles;
+};
+Spread spread(gpu::Queue& queue, const Rounded& from);
+// Queues adding them to sums (N, C, extended_height, extended_width).
+void collect(gpu::Queue& queue, const NuConv& problem, const Spread& from, float* sums);
 
 gpu::Planes planes_of(const NuConv& problem);
 

@@ -62,9 +62,9 @@ int64_t parts_of(const Fields& f, int64_t pixels, int64_t channels) {
 }
 
 // Bank, index and weight as both operators take them.
-Rounded operands(gpu::Queue& queue, const NuConv& p, bool high, bool halves, const void* bank,
-                 const void* index, const void* weight) {
-  if (rounds(p, high)) return round_operands(queue, p, bank, index, weight, halves);
+Rounded operands(gpu::Queue& queue, const NuConv& p, bool high, const void* bank, const void* index,
+                 const void* weight) {
+  if (rounds(p, high)) return round_operands(queue, p, bank, index, weight);
   Fields f{p, nullptr, nullptr, nullptr, static_cast<const int32_t*>(index), nullptr};
   f.bank = lay_out_bank(queue, p, bank);
   f.weight = queue.floats(weight, weights_of(p));
@@ -73,7 +73,7 @@ Rounded operands(gpu::Queue& queue, const NuConv& p, bool high, bool halves, con
 
 void conv(gpu::Queue& queue, const NuConv& p, bool high, const void* image, const void* bank,
           const void* index, const void* weight, void* out) {
-  const Rounded given = operands(queue, p, high, true, bank, index, weight);
+  const Rounded given = operands(queue, p, high, bank, index, weight);
   Fields f = given.fields;
   f.extended = queue.extend(planes_of(p), image);
   const Crowds crowds = rounds(p, high) ? synthesise(queue, given, image, out) : Crowds{};
@@ -82,12 +82,16 @@ void conv(gpu::Queue& queue, const NuConv& p, bool high, const void* image, cons
 
 void adjoint(gpu::Queue& queue, const NuConv& p, bool high, const void* image, const void* bank,
              const void* index, const void* weight, void* out) {
-  Fields f = operands(queue, p, high, false, bank, index, weight).fields;
+  Rounded given = operands(queue, p, high, bank, index, weight);
+  Fields& f = given.fields;
   f.filtered = queue.floats(image, filtered_of(p));
   const gpu::Planes planes = planes_of(p);
   float* sums = queue.take<float>(planes.extended_pixels());
   const int64_t extended = planes.extended_height * planes.extended_width;
-  queue.items(gather_adjoint, parts_of(f, extended, p.channels), GatherArgs{f, sums});
+  const bool rounded = rounds(p, high);
+  const Spread made = rounded ? spread(queue, given) : Spread{};
+  queue.items(gather_adjoint, parts_of(f, extended, p.channels), GatherArgs{f, sums, made.crowds});
+  if (rounded) collect(queue, p, made, sums);
   queue.fold(planes, sums, out);
 }
 

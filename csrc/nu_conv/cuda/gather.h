@@ -89,12 +89,14 @@ gather_adjoint(const GatherArgs args, int64_t items) {
   const int32_t* picks = f.index + (p.index_batched ? part.n : 0) * p.picked * f.pixels();
   const float* weights = f.weight + (p.weight_batched ? part.n : 0) * p.picked * f.pixels();
   float sums[kChannelsAtOnce] = {};
-  for (int64_t dy = 0; dy < p.kernel_height; ++dy) {
+  const bool none =
+      args.crowds.all_made(part.n, v - p.kernel_height + 1, v, u - p.kernel_width + 1, u);
+  for (int64_t dy = 0; dy < p.kernel_height && !none; ++dy) {
     const int64_t y = v - dy;
     if (y < 0 || y >= p.out_height) continue;
     for (int64_t dx = 0; dx < p.kernel_width; ++dx) {
       const int64_t x = u - dx, pixel = y * p.out_width + x;
-      if (x < 0 || x >= p.out_width) continue;
+      if (x < 0 || x >= p.out_width || args.crowds.made(part.n, y, x)) continue;
       const float* taps = bank + (dy * p.kernel_width + dx) * p.filters;
       const int32_t* pick = picks + pixel;
       const float* weight = weights + pixel;

@@ -15,7 +15,7 @@ struct RoundBankArgs {
   const void* bank;     // (F, bank channels, Kh, Kw)
   const float* scales;  // (F): what a filter's halves have to be multiplied with
   float* rounded;       // (bank channels, Kh Kw, F)
-  uint16_t* halves;     // zeros; (bank channels, Kh, slots, F); or null
+  uint16_t* halves;     // zeros; (bank channels, Kh, slots, F)
   int products;         // of tensor cores in a row of taps: 8 slots each
 };
 
@@ -45,7 +45,6 @@ round_bank(const RoundBankArgs args) {
     const float value = gpu::load_as(p.dtype, args.bank, first + i) * scale;
     const uint32_t half = to_half(i == remainder.taker ? halved(value) + remainder.lost : value);
     args.rounded[(channel * taps + i) * p.filters + filter] = gpu::half_value(half) * out_scale;
-    if (args.halves == nullptr) continue;
     const int64_t row = channel * p.kernel_height + i / width;
     const int slot = slot_of(static_cast<int>(i % width), args.products);
     args.halves[(row * 8 * args.products + slot) * p.filters + filter] =

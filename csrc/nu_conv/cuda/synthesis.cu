@@ -1,36 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "basis_blur/cuda/plan.h"
+#include "nu_conv/cuda/instances.h"
+#include "nu_conv/cuda/rounding.h"
 #include "nu_conv/cuda/synthesis.h"
 
 namespace blurops::cuda {
 namespace {
 
-// The instances: products in a row of taps, up to 21 and up to 37 of these.
-constexpr int kNarrow = 3, kWide = 5;
-
-int products_of(const NuConv& p) {
-  return taps_class(static_cast<int>(p.kernel_width)) <= kNarrow ? kNarrow : kWide;
-}
-
 // Of the shared memory, so that two blocks fit into the 228 KB of sm_90's multiprocessors.
 constexpr int64_t kWindowOfTile = 64 << 10;
 
-Sizes sizes_of(const NuConv& p) {
-  const auto narrow = [](int64_t size) { return static_cast<int>(size); };
-  Sizes s{};
-  s.count = narrow(p.count), s.channels = narrow(p.channels);
-  s.height = narrow(p.height), s.width = narrow(p.width);
-  s.out_height = narrow(p.out_height), s.out_width = narrow(p.out_width);
-  s.kernel_height = narrow(p.kernel_height), s.kernel_width = narrow(p.kernel_width);
-  s.anchor_y = narrow(p.anchor_y), s.anchor_x = narrow(p.anchor_x);
-  s.boundary = p.boundary, s.dtype = p.dtype;
-  s.strips = ceil_div(s.out_width, kStrip);
-  s.channel_groups = p.own || p.channels == 1 ? 1 : ceil_div(s.channels, 3);
-  return s;
-}
-
 template <int kJ, int kC>
-void run(const gpu::Queue& queue, SynthesisArgs& args) {
+void launch_synthesis(const gpu::Queue& queue, SynthesisArgs& args) {
   const Sizes& s = args.sizes;
   args.band = band_of(s.kernel_height, kJ, kC, kWindowOfTile);
   const int64_t blocks = int64_t{s.count} * s.channel_groups * args.crowds.tiles * s.strips;
@@ -46,13 +27,13 @@ bool rounds(const NuConv& p, bool high) {
 }
 
 Rounded round_operands(gpu::Queue& queue, const NuConv& problem, const void* bank,
-                       const void* index, const void* weight, bool halves) {
+                       const void* index, const void* weight) {
   const NuConv& p = problem;
   const int64_t taps = p.kernel_height * p.kernel_width, rows = p.bank_channels() * p.kernel_height;
   const int products = products_of(p);
   float* scales = queue.take<float>(p.filters);
   float* rounded_bank = queue.take<float>(p.filters * p.bank_channels() * taps);
-  const int64_t half_count = halves ? rows * 8 * products * p.filters : 0;
+  const int64_t half_count = rows * 8 * products * p.filters;
   uint16_t* packed = queue.take<uint16_t>(half_count);
   queue.zero(packed, half_count * static_cast<int64_t>(sizeof(uint16_t)));
   constexpr int64_t kShared = int64_t{kPackThreads} * 12;
@@ -70,7 +51,7 @@ Rounded round_operands(gpu::Queue& queue, const NuConv& problem, const void* ban
     queue.blocks(scale_kernels<decltype(storage)>, p.filters, kPackThreads, kShared, scaled);
   });
   queue.blocks(round_bank, p.filters * p.bank_channels(), kPackThreads, kShared,
-               RoundBankArgs{p, bank, scales, rounded_bank, halves ? packed : nullptr, products});
+               RoundBankArgs{p, bank, scales, rounded_bank, packed, products});
 
   const int64_t given = p.weight_batched ? p.count : 1;
   const bool batched = p.weight_batched || p.index_batched;
@@ -88,26 +69,12 @@ Rounded round_operands(gpu::Queue& queue, const NuConv& problem, const void* ban
 
 Crowds synthesise(gpu::Queue& queue, const Rounded& from, const void* image, void* out) {
   const NuConv& p = from.fields.problem;
-  SynthesisArgs args{};
-  args.sizes = sizes_of(p);
-  const Sizes& s = args.sizes;
-  args.fields = from.fields;
-  args.crowds = {nullptr, ceil_div(s.out_height, kBlurRows), s.strips, kBlurRows, kStrip};
-  args.crowds.crowded = queue.take<int>(p.count * args.crowds.tiles * s.strips);
+  SynthesisArgs args = arguments_of(queue, from, p.own ? 1 : p.channels);
   args.image = image;
   args.out = out;
-  args.bank = from.halves;
-  args.scales = from.scales;
-  args.pixel_scales = from.pixel_scales;
-  args.words = static_cast<int>(gpu::ceil_div(p.filters, 32));
-  // The list behind the mask, and the window behind that, start at vectors.
-  args.words = (args.words + 1) / 2 * 2;
-  const bool one = p.own || p.channels == 1;
-  if (products_of(p) == kNarrow) {
-    one ? run<kNarrow, 1>(queue, args) : run<kNarrow, 3>(queue, args);
-  } else {
-    one ? run<kWide, 1>(queue, args) : run<kWide, 3>(queue, args);
-  }
+  with_products(p, [&](auto products, auto channels) {
+    launch_synthesis<decltype(products)::value, decltype(channels)::value>(queue, args);
+  });
   return args.crowds;
 }
 

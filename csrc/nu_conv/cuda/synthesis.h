@@ -5,7 +5,8 @@
 #pragma once
 
 #include "basis_blur/cuda/blur.h"
-#include "nu_conv/cuda/rounding.h"
+#include "basis_blur/cuda/pack.h"
+#include "nu_conv/cuda/fields.h"
 
 namespace blurops::cuda {
 
@@ -27,29 +28,39 @@ struct SynthesisArgs {
   int words;                  // of the mask: 32 filters each
 };
 
-// Shared memory of a block.
-template <int kJ>
-struct Shelf {
-  uint4* mixing;   // (kBlurRows, kTileVectors)
-  uint4* ring;     // (2, kernel_vectors)
+// What a block keeps of its tile in shared memory.
+struct Listed {
+  uint4* mixing;   // (rows, kTileVectors)
   int* list;       // (kMostListed): filters in use, -1 beyond the last
   uint32_t* mask;  // (words): which filters are in use
   int* before;     // (words): how many are before a word's
+
+  BLUROPS_HD static int64_t bytes(int rows, int words) {
+    return int64_t{16} * rows * kTileVectors + int64_t{4} * (kMostListed + 2 * words);
+  }
+  BLUROPS_DEVICE Listed(int rows, int words)
+      : mixing(reinterpret_cast<uint4*>(gpu::shared_memory())),
+        list(reinterpret_cast<int*>(mixing + rows * kTileVectors)),
+        mask(reinterpret_cast<uint32_t*>(list + kMostListed)),
+        before(reinterpret_cast<int*>(mask + words)) {}
+
+  // What follows it, 16-byte aligned for an even number of words.
+  BLUROPS_DEVICE void* rest(int words) const { return before + words; }
+};
+
+// Shared memory of a block.
+template <int kJ>
+struct Shelf : Listed {
+  uint4* ring;  // (2, kernel_vectors)
   float* window;
 
   BLUROPS_HD static int64_t bytes(int channels, int band, int words) {
-    return int64_t{16} * (kBlurRows * kTileVectors + 2 * kernel_vectors(kJ, 2)) +
-           int64_t{4} * (kMostListed + 2 * words) +
+    return Listed::bytes(kBlurRows, words) + int64_t{16} * 2 * kernel_vectors(kJ, 2) +
            int64_t{4} * channels * (kBlurRows + band - 1) * blur_pitch(kJ);
   }
-
-  BLUROPS_DEVICE explicit Shelf(int words) {
-    mixing = reinterpret_cast<uint4*>(gpu::shared_memory());
-    ring = mixing + kBlurRows * kTileVectors;
-    list = reinterpret_cast<int*>(ring + 2 * kernel_vectors(kJ, 2));
-    mask = reinterpret_cast<uint32_t*>(list + kMostListed);
-    before = reinterpret_cast<int*>(mask + words);
-    window = reinterpret_cast<float*>(before + words);
+  BLUROPS_DEVICE explicit Shelf(int words) : Listed(kBlurRows, words) {
+    ring = static_cast<uint4*>(rest(words));
+    window = reinterpret_cast<float*>(ring + 2 * kernel_vectors(kJ, 2));
   }
 };
 
@@ -69,9 +80,7 @@ struct OwnPair {
 };
 
 // Lists the filters that the tile picks; returns how many, which may be more than are listed.
-template <int kJ>
-BLUROPS_DEVICE int list_filters(const SynthesisArgs& args, const Part& part,
-                                const Shelf<kJ>& shelf) {
+BLUROPS_DEVICE int list_filters(const SynthesisArgs& args, const Part& part, const Listed& shelf) {
   const Fields& f = args.fields;
   const int thread = gpu::thread_index();
   for (int i = thread; i < args.words; i += kBlurThreads) gpu::write(shelf.mask + i, 0u);
@@ -105,9 +114,8 @@ BLUROPS_DEVICE int list_filters(const SynthesisArgs& args, const Part& part,
 }
 
 // The coefficients of the tile for one group of listed filters, as blur.h wants them.
-template <int kJ>
-BLUROPS_DEVICE void write_mixing(const SynthesisArgs& args, const Part& part,
-                                 const Shelf<kJ>& shelf, int group) {
+BLUROPS_DEVICE void write_mixing(const SynthesisArgs& args, const Part& part, const Listed& shelf,
+                                 int group) {
   const Fields& f = args.fields;
   const OwnPair own(args.sizes, part);
   uint4* row = shelf.mixing + own.row * kTileVectors;
@@ -135,16 +143,14 @@ BLUROPS_DEVICE void write_mixing(const SynthesisArgs& args, const Part& part,
   }
 }
 
-// One vector of a row of the listed filters' taps; nothing for threads beyond the last.
+// One vector of a row of the listed filters' taps.
 template <int kJ>
-BLUROPS_DEVICE uint4 fetch_taps(const SynthesisArgs& args, int channel, int dy, int group) {
-  const Shelf<kJ> shelf(args.words);
-  const int thread = gpu::thread_index(), lane = thread % 32;
-  if (thread >= kernel_vectors(kJ, 2)) return {};
-  const int row = channel * args.sizes.kernel_height + dy;
-  const uint16_t* taps = args.bank + int64_t{row * 8 * kJ + thread / 32 * 8 + lane / 4} *
+BLUROPS_DEVICE uint4 fetch_taps(const SynthesisArgs& args, const int* list, int vector, int channel,
+                                int dy, int group) {
+  const int lane = vector % 32, row = channel * args.sizes.kernel_height + dy;
+  const uint16_t* taps = args.bank + int64_t{row * 8 * kJ + vector / 32 * 8 + lane / 4} *
                                          static_cast<int>(args.fields.problem.filters);
-  const uint4* listed = reinterpret_cast<const uint4*>(shelf.list + group * kListedGroup);
+  const uint4* listed = reinterpret_cast<const uint4*>(list + group * kListedGroup);
   uint32_t words[4];
   BLUROPS_UNROLL
   for (int i = 0; i < 2; ++i) {
@@ -156,6 +162,14 @@ BLUROPS_DEVICE uint4 fetch_taps(const SynthesisArgs& args, int channel, int dy, 
     words[2 * i + 1] = tap(four.z) | tap(four.w) << 16;
   }
   return {words[0], words[1], words[2], words[3]};
+}
+
+// A thread's vector of a row for the ring; nothing for threads beyond the last.
+template <int kJ>
+BLUROPS_DEVICE uint4 fetch_row(const SynthesisArgs& args, int channel, int dy, int group) {
+  const int thread = gpu::thread_index();
+  if (thread >= kernel_vectors(kJ, 2)) return {};
+  return fetch_taps<kJ>(args, Shelf<kJ>(args.words).list, thread, channel, dy, group);
 }
 
 // The kernel rows of a band, of one group of listed filters, in one channel of the bank. Where the
@@ -172,7 +186,7 @@ BLUROPS_DEVICE void synthesise_group(float (&sums)[kC][kRun], const SynthesisArg
     const int i = gpu::thread_index();
     if (i < kVectors) gpu::write(Shelf<kJ>(args.words).ring + step % 2 * kVectors + i, taps);
   };
-  put(0, fetch_taps<kJ>(args, channel, band, group));
+  put(0, fetch_row<kJ>(args, channel, band, group));
   gpu::barrier();
   const Place place(thread);
   uint4 mixing[kPairs][2];
@@ -191,7 +205,7 @@ BLUROPS_DEVICE void synthesise_group(float (&sums)[kC][kRun], const SynthesisArg
   for (int step = 0; step < steps; ++step) {
     // One row more than there are steps is fetched, and not used.
     const int next_row = step + 1 < steps ? band + step + 1 : 0;
-    const uint4 next = fetch_taps<kJ>(args, channel, next_row, group);
+    const uint4 next = fetch_row<kJ>(args, channel, next_row, group);
     blur_row<kJ, 2, kC>(sums, mixing, Shelf<kJ>(args.words).ring + step % 2 * kVectors, values,
                         plane, place.lane);
     values += kPitch;
@@ -228,10 +242,10 @@ BLUROPS_DEVICE void store_sums(float (&sums)[kC][kRun], const SynthesisArgs& arg
 }
 
 // Lists the tile's filters, and leaves it to gather.h if there are too many: then -1, else groups.
-template <int kJ, int kC>
-BLUROPS_DEVICE int begin_tile(const SynthesisArgs& args) {
+template <int kC>
+BLUROPS_DEVICE int begin_tile(const SynthesisArgs& args, const Listed& shelf) {
   const Part part = part_of<kC>(args.sizes, args.crowds.tiles);
-  const int count = list_filters(args, part, Shelf<kJ>(args.words));
+  const int count = list_filters(args, part, shelf);
   const bool crowded = count > kMostListed;
   if (gpu::thread_index() == 0) {
     const int64_t tile = int64_t{part.sample} * args.crowds.tiles + part.tile;
@@ -244,7 +258,7 @@ BLUROPS_DEVICE int begin_tile(const SynthesisArgs& args) {
 template <int kJ, int kC>
 BLUROPS_KERNEL(kBlurThreads, 2)
 synthesise_tile(const SynthesisArgs args) {
-  const int groups = begin_tile<kJ, kC>(args);
+  const int groups = begin_tile<kC>(args, Shelf<kJ>(args.words));
   if (groups < 0) return;
   float sums[kC][kRun] = {};
   // With filters for each channel, one pass for each, all into one sum.
