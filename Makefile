@@ -6,6 +6,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# Files of tests run side by side, one process a core; PYTEST_ARGS='-n 0' runs them in turn.
+PYTEST_WORKERS := -n auto --maxprocesses 8 --dist loadfile
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -30,7 +32,7 @@ demo: $(STAMPS)/demo ## blur a photograph, restore it, and write the pictures an
 	$(BIN)/blurops demo -o out
 
 test: $(STAMPS)/test ## build everything and run the test suite
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_WORKERS) $(PYTEST_ARGS)
 
 proof: $(STAMPS)/test ## plant bugs that the suite must catch, run every CUDA instance in emulation, and the native tests under sanitizers
 	$(BIN)/python proof/run.py

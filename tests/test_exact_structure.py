@@ -97,6 +97,69 @@ def test_segments(tiles, boundary, mixing_shared):
     assert_family(shape, tiles, boundary, seed=5, change=in_segments)
 
 
+# The bases that each of the three columns of tiles mixes.
+PLACES = {
+    "one": ((0,), (3,), (4,)),
+    "two of different pairs": ((1, 2), (0, 4), (0, 3)),
+    "three": ((0, 2, 4), (1, 2, 3), (0, 1, 3)),
+    "none": ((), (2,), ()),
+}
+
+
+def only_at(places):
+    def change(tensors):
+        for column, bases in enumerate(places):
+            for b in set(range(5)) - set(bases):
+                tensors["mixing"][:, b, :, 54 * column : 54 * (column + 1)] = 0
+
+    return change
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
+def test_tiles_that_mix_few_bases(places, channels):
+    for tiles, boundary, shared in (
+        (TILES, "reflect", True),
+        (TILES, "valid", False),
+        (Tiling(64, 64, 2, 3), "circular", True),
+    ):
+        shape = FIELD._replace(count=2, channels=channels, kernels_shared=shared)
+        assert_family(shape, tiles, boundary, seed=15, change=only_at(places))
+
+
+@each_boundary
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_one_basis_for_all(boundary, channels):
+    def dark(tensors):
+        tensors["image"][:, -1] = 0
+        tensors["grad"][:, 0, :70] = 0
+
+    shape = FIELD._replace(channels=channels, basis=1)
+    assert_family(shape, TILES, boundary, seed=17)
+    assert_family(shape, TILES, boundary, seed=17, change=dark)
+
+
+@pytest.mark.parametrize("mixed", [(0,), (1,), (4,), (1, 2)], ids=str)
+@pytest.mark.parametrize("member", ["basis_blur", "basis_blur_adjoint"])
+def test_bases_that_a_tile_does_not_mix_are_not_computed(member, mixed):
+    """Their kernels cannot matter there, whatever they hold."""
+    tensors = family_tensors(FIELD, "zeros", torch.float32, 19)
+    only_at((mixed, range(5), range(5)))(tensors)
+    if member == "basis_blur_adjoint":  # tiles overlap: nothing but the first may be spread
+        tensors["grad"][..., 54:] = 0
+    poisoned = dict(tensors, kernels=tensors["kernels"].clone())
+    others = [b for b in range(5) if b not in mixed]
+    poisoned["kernels"][:, others] = torch.nan
+    with tiling.forced(TILES):
+        got, expected = (
+            call(member, args, boundary="zeros", backend="native")
+            for given in (poisoned, tensors)
+            for case, args in members(given, FIELD)
+            if case.name == member
+        )
+    assert torch.equal(got[..., :54], expected[..., :54])
+
+
 @pytest.mark.parametrize("tiles", [TILES, Tiling(64, 64, 2, 3)], ids=["whole", "parts"])
 @pytest.mark.parametrize("basis", [3, 4])
 def test_channels_that_are_zero_over_some_tiles(tiles, basis):

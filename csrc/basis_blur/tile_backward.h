@@ -18,7 +18,8 @@ void add_gradients(const TilePlan& plan, const Tile& tile, int64_t channel, bool
   } else if (plan.partial && seen) {
     add_folded_and_products(plan, tile, channel, kernels, products, s, fetch);
   } else {
-    add_folded(plan, tile, channel, kernels, s, fetch);
+    add_folded(plan, tile, mixed_channel(s, channel), kernels,
+               s.adjoint + channel * plan.parts * s.spectrum, s, fetch);
   }
 }
 
@@ -35,12 +36,13 @@ void backward_tile(const TilePlan& plan, const Tile& tile, TileScratch<A>& s) {
   const int64_t columns = s.stride / s.transform.kLanes;
   const int64_t steps =
       drawn.count() * columns + (plan.out ? s.live.count() * s.transform.blocks() : 0);
+  list_neighbours(plan, s);
   for (int64_t pair = 0; pair < plan.pairs; ++pair) {
-    const A* kernels = pair_spectrum(plan, s, tile.n, pair);
+    const A* kernels = pair_spectrum(plan, tile.n, s.pairs[pair], s);
     A* products = s.products + (plan.partial ? pair * parts * spectrum : 0);
     const bool mixed = (plan.target || plan.partial) && drawn.count() > 0 &&
-                       load_mixing<T>(plan, tile, pair, s.transform.y.size, s);
-    auto fetch = mixed ? prefetch_after<T>(plan, tile, pair, steps) : Prefetch();
+                       load_mixing<T>(plan, tile, s.pairs[pair], s.transform.y.size, s);
+    auto fetch = mixed ? prefetch_after<T>(plan, tile, pair, steps, s) : Prefetch();
     for (int64_t c : drawn) {
       const bool seen = s.live.has(c);
       if (plan.out && seen) add_responses(plan, tile, c, kernels, s.sums, s, fetch);

@@ -22,8 +22,10 @@ constexpr int64_t kProductBytes = int64_t{4} << 20;
 // The same in the fused backward, which cannot take the pairs in groups: the tile's other gradients
 // would be computed again for each. 25 bases in the largest tiles of floats fit.
 constexpr int64_t kFusedProductBytes = int64_t{8} << 20;
-// Partial sums of the kernel gradient, in bytes.
-constexpr int64_t kPartialBytes = int64_t{16} << 20;
+// Spectra of single kernels, which pairs made anew are made of, in bytes.
+constexpr int64_t kOwnBytes = int64_t{16} << 20;
+// Partial sums of the kernel gradient, in bytes, whatever the number of threads.
+constexpr int64_t kPartialBytes = int64_t{6} << 20;
 
 const TileKernels& kernels_for(Isa isa) {
 #if defined(BLUROPS_X86)
@@ -47,7 +49,10 @@ struct TileLaunch {
   TilePlan plan{};
   const TileKernels& kernels = kernels_for(active_isa());
   IndexMaps maps;
-  AlignedBytes spectra;
+  AlignedBytes spectra, own;
+  std::vector<uint8_t> active;
+  std::vector<int64_t> own_index;
+  std::vector<BasisPair> owners;
 
   explicit TileLaunch(const Problem& p) : maps(p) {
     plan.problem = p;
@@ -70,19 +75,62 @@ struct TileLaunch {
 
   int64_t tiles() const { return plan.tiles_down * plan.tiles_across; }
 
+  int64_t samples_of_kernels() const {
+    return plan.problem.kernels_batched ? plan.problem.count : 1;
+  }
+
   // The kernels' spectra, shared by all threads.
   void transform_kernels(const void* from, int threads) {
-    const Problem& p = plan.problem;
-    const int64_t units = (p.kernels_batched ? p.count : 1) * plan.pairs * plan.parts;
-    spectra = allocate(units * kernels.spectrum_bytes(plan));
     plan.kernels = from;
+    std::vector<BasisPair> pairs;
+    for (int64_t b = 0; b < plan.problem.basis; b += 2) {
+      pairs.push_back({b, b + 1 < plan.problem.basis ? b + 1 : BasisPair::kNone});
+    }
+    spectra = transform(pairs, threads);
     plan.spectra = spectra.get();
-    run(kernels.spectra[code(p)], units, threads);
+    // The last of an odd number of bases is on its own already.
+    if (plan.own_index && plan.problem.basis > 1) own = transform(owners, threads);
+    plan.own = own.get();
+  }
+
+  // Looks which bases the tiles mix, and which of these need spectra of their own.
+  void look_at_mixing(int threads) {
+    const Problem& p = plan.problem;
+    const int64_t units = (p.mixing_batched ? p.count : 1) * tiles();
+    active.resize(units * p.basis);
+    plan.active = active.data();
+    run(kernels.active[code(p)], units, threads);
+    std::vector<char> wanted(p.basis, 0);
+    for (auto tile = active.begin(); tile != active.end(); tile += p.basis) {
+      if (pairing_of(&*tile, p.basis, true) == Pairing::kNeighbours) continue;
+      for (int64_t b = 0; b < p.basis; ++b) wanted[b] |= tile[b] != 0;
+    }
+    own_index.assign(p.basis, -1);
+    for (int64_t b = 0; b < p.basis; ++b) {
+      if (!wanted[b]) continue;
+      own_index[b] = static_cast<int64_t>(owners.size());
+      owners.push_back({b, BasisPair::kNone});
+    }
+    plan.owners = static_cast<int64_t>(owners.size());
+    const int64_t bytes = samples_of_kernels() * plan.owners * plan.parts;
+    if (plan.owners > 0 && bytes * kernels.spectrum_bytes(plan) <= kOwnBytes) {
+      plan.own_index = own_index.data();
+    }
   }
 
   void run(TileUnit unit, int64_t units, int threads) const {
     const Workers workers(threads_for(units, threads), kernels.scratch_bytes(plan));
     run(workers, unit, units);
+  }
+
+  AlignedBytes transform(const std::vector<BasisPair>& bases, int threads) {
+    plan.made = bases.data();
+    plan.made_count = static_cast<int64_t>(bases.size());
+    const int64_t units = samples_of_kernels() * plan.made_count * plan.parts;
+    AlignedBytes made = allocate(units * kernels.spectrum_bytes(plan));
+    plan.making = made.get();
+    run(kernels.spectra[code(plan.problem)], units, threads);
+    return made;
   }
 
   void run(const Workers& workers, TileUnit unit, int64_t units) const {
@@ -213,6 +261,7 @@ void tile_blur(const Problem& problem, const void* image, const void* kernels, c
   launch.plan.epilogue = epilogue;
   prefer_large_pages(out, problem.count * problem.channels * problem.out_height *
                               problem.out_width * size_of(problem.dtype));
+  launch.look_at_mixing(threads);
   launch.transform_kernels(kernels, threads);
   launch.run(launch.kernels.blur[code(problem)], problem.count * launch.tiles(), threads);
 }
@@ -222,6 +271,7 @@ void tile_adjoint(const Problem& problem, const void* image, const void* kernels
   TileLaunch launch(problem);
   launch.plan.first = image;
   launch.plan.mixing = mixing;
+  launch.look_at_mixing(threads);
   launch.transform_kernels(kernels, threads);
   const Target target(problem, out);
   launch.plan.target = target.memory();

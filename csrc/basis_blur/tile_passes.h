@@ -12,19 +12,83 @@ namespace {
 template <typename T>
 using ComputeOf = typename Compute<T>::type;
 
-template <typename A>
-const A* pair_spectrum(const TilePlan& plan, const TileScratch<A>& s, int64_t n, int64_t pair) {
-  const int64_t sample = plan.problem.kernels_batched ? n : 0;
-  return static_cast<const A*>(plan.spectra) +
-         (sample * plan.pairs + pair) * plan.parts * s.spectrum;
+inline BasisPair neighbours(const TilePlan& plan, int64_t pair) {
+  return {2 * pair, 2 * pair + 1 < plan.problem.basis ? 2 * pair + 1 : BasisPair::kNone};
 }
 
-// Spectrum of a window whose lanes come from load(y, x0).
-template <typename A, typename Load>
-BLUROPS_INLINE void transform_window(TileScratch<A>& s, A* spectrum, Load load) {
-  const TileTransform<A>& t = s.transform;
+template <typename A>
+void list_neighbours(const TilePlan& plan, TileScratch<A>& s) {
+  s.pair_count = plan.pairs;
+  for (int64_t pair = 0; pair < plan.pairs; ++pair) s.pairs[pair] = neighbours(plan, pair);
+}
+
+// Lists the pairs of bases that a tile mixes, `index` being its place in the plan.
+template <typename A>
+Pairing list_pairs(const TilePlan& plan, int64_t n, int64_t index, TileScratch<A>& s) {
+  const Problem& p = plan.problem;
+  if (!plan.active) {
+    list_neighbours(plan, s);
+    return Pairing::kNeighbours;
+  }
+  s.pair_count = 0;
+  const auto add = [&](BasisPair pair) { s.pairs[s.pair_count++] = pair; };
+  const int64_t tiles = plan.tiles_down * plan.tiles_across;
+  const uint8_t* active = plan.active + ((p.mixing_batched ? n : 0) * tiles + index) * p.basis;
+  const Pairing pairing = pairing_of(active, p.basis, plan.own_index != nullptr);
+  if (pairing == Pairing::kNeighbours) {
+    for (int64_t pair = 0; pair < plan.pairs; ++pair) {
+      const BasisPair both = neighbours(plan, pair);
+      if (active[both.first] || (both.second != BasisPair::kNone && active[both.second])) add(both);
+    }
+    return pairing;
+  }
+  int64_t waiting = BasisPair::kNone;
+  for (int64_t b = 0; b < p.basis; ++b) {
+    if (!active[b]) continue;
+    if (waiting == BasisPair::kNone) {
+      waiting = b;
+    } else {
+      add({waiting, b});
+      waiting = BasisPair::kNone;
+    }
+  }
+  if (waiting != BasisPair::kNone) add({waiting, BasisPair::kNone});
+  return pairing;
+}
+
+// F of a pair: made before, or now of the two kernels' own spectra.
+template <typename A>
+const A* pair_spectrum(const TilePlan& plan, int64_t n, BasisPair pair, TileScratch<A>& s) {
+  const int64_t sample = plan.problem.kernels_batched ? n : 0, size = plan.parts * s.spectrum;
+  const BasisPair usual = neighbours(plan, pair.first / 2);
+  if (usual.first == pair.first && usual.second == pair.second) {
+    return static_cast<const A*>(plan.spectra) + (sample * plan.pairs + pair.first / 2) * size;
+  }
+  const auto own = [&](int64_t b) {
+    return static_cast<const A*>(plan.own) + (sample * plan.owners + plan.own_index[b]) * size;
+  };
+  const A* first = own(pair.first);
+  if (pair.second == BasisPair::kNone) return first;
+  const A* second = own(pair.second);
+  for (int64_t i = 0; i < size; i += 2 * Simd<A>::kLanes) {
+    const auto a = read_pair(first + i), b = read_pair(second + i);
+    write_pair(s.paired + i, {a.re - b.im, a.im + b.re});
+  }
+  return s.paired;
+}
+
+// Spectrum of the two windows, as real and imaginary part of one.
+template <typename A>
+void transform_windows(TileScratch<A>& s, A* spectrum) {
+  using V = Simd<A>;
+  const TileTransform<A> t = s.transform;
+  const int64_t width = t.x.size;
+  const A *first = s.window, *second = s.window + t.y.size * width;
   for (int x0 = 0; x0 < t.x.size; x0 += t.kLanes) {
-    forward_columns(t, x0, t.y.size, s.half, s.work, [=](int y) { return load(y, x0); });
+    forward_columns(t, x0, t.y.size, s.half, s.work, [=](int y) {
+      return Pair<typename V::Vec>{V::read(first + y * width + x0),
+                                   V::read(second + y * width + x0)};
+    });
   }
   for (int b = 0; b < t.blocks(); ++b) {
     forward_rows(t, b, t.x.size, s.half, s.work,
@@ -37,23 +101,45 @@ BLUROPS_INLINE void transform_window(TileScratch<A>& s, A* spectrum, Load load) 
 template <typename T, typename A>
 void load_spectra(const TilePlan& plan, const Tile& tile, const void* image, int64_t c0,
                   TileScratch<A>& s) {
-  using V = Simd<A>;
   const Problem& p = plan.problem;
-  const A* window = s.window;
-  const int64_t width = s.transform.x.size;
   const Channels candidates = s.live;
   s.live.clear();
+  clear(s.window + s.spectrum / 2, s.spectrum / 2);
   for (int64_t c : candidates) {
     const T* from = plane_of<T>(image, tile.n, c0 + c, p.channels, p.height * p.width);
     bool any = false;
     for (int64_t part = 0; part < plan.parts; ++part) {
       any |= load_window(plan, tile, from, part, s.transform, s.window);
       if (plan.parts == 1 && !any) break;
-      transform_window(s, s.spectra + (c * plan.parts + part) * s.spectrum, [=](int y, int x0) {
-        return Pair<typename V::Vec>{V::read(window + y * width + x0), typename V::Vec{}};
-      });
+      transform_windows(s, s.spectra + (c * plan.parts + part) * s.spectrum);
     }
     if (any) s.live.add(c);
+  }
+}
+
+// One spectrum for channels c and, where it is one of the `count`, c + 1, in the place of the
+// first channel's. Those that are not zero are live.
+template <typename T, typename A>
+void load_spectrum_of_two(const TilePlan& plan, const Tile& tile, const void* image, int64_t c0,
+                          int64_t c, int64_t count, TileScratch<A>& s) {
+  const Problem& p = plan.problem;
+  bool any[2] = {};
+  for (int64_t part = 0; part < plan.parts; ++part) {
+    for (int64_t i = 0; i < 2; ++i) {
+      A* window = s.window + i * s.spectrum / 2;
+      if (c + i < count) {
+        const T* from = plane_of<T>(image, tile.n, c0 + c + i, p.channels, p.height * p.width);
+        any[i] |= load_window(plan, tile, from, part, s.transform, window);
+      } else {
+        clear(window, s.spectrum / 2);
+      }
+    }
+    if (plan.parts == 1 && !any[0] && !any[1]) break;
+    transform_windows(s, s.spectra + part * s.spectrum);
+  }
+  s.live.clear();
+  for (int64_t i = 0; i < 2; ++i) {
+    if (any[i]) s.live.add(c + i);
   }
 }
 
@@ -111,11 +197,12 @@ BLUROPS_INLINE void respond(const TilePlan& plan, const Tile& tile, const A* ima
   }
 }
 
-// Of the pair that follows, in `steps` steps.
-template <typename T>
-Prefetch prefetch_after(const TilePlan& plan, const Tile& tile, int64_t pair, int64_t steps) {
-  if (pair + 1 == plan.pairs) return {};
-  return {plan, tile, static_cast<const T*>(plan.mixing), pair + 1, steps};
+// Of the pair that follows the i-th of the list, in `steps` steps.
+template <typename T, typename A>
+Prefetch prefetch_after(const TilePlan& plan, const Tile& tile, int64_t i, int64_t steps,
+                        const TileScratch<A>& s) {
+  if (i + 1 == s.pair_count) return {};
+  return {plan, tile, static_cast<const T*>(plan.mixing), s.pairs[i + 1], steps};
 }
 
 template <typename T, typename A>
@@ -127,14 +214,26 @@ void store_plane(const TilePlan& plan, const Tile& tile, int64_t stride, const A
   }
 }
 
-// add(offset in the spectra of all parts, P) with P the spectrum of (m_a + i m_b) v over a tile, v
-// one plane of s.pixels; the same P for every part.
+// What is transformed: v (first + i second), planes of pixels.
+template <typename A>
+struct Mixed {
+  const A *v, *first, *second;
+};
+
+// The mixing of a pair of bases times one channel.
+template <typename A>
+Mixed<A> mixed_channel(const TileScratch<A>& s, int64_t channel) {
+  return {s.pixels + channel * s.plane, s.mixing, s.mixing + s.plane};
+}
+
+// add(offset in the spectra of all parts, P) with P the spectrum of what is mixed over a tile, the
+// same for every part.
 template <typename A, typename Add>
-BLUROPS_INLINE void transform_mixed(const TilePlan& plan, const Tile& tile, const A* pixels,
+BLUROPS_INLINE void transform_mixed(const TilePlan& plan, const Tile& tile, Mixed<A> mixed,
                                     TileScratch<A>& s, Prefetch& fetch, Add add) {
   using V = Simd<A>;
   const TileTransform<A> t = s.transform;
-  const A *first = s.mixing, *second = s.mixing + s.plane;
+  const A *pixels = mixed.v, *first = mixed.first, *second = mixed.second;
   const int64_t stride = s.stride, spectrum = s.spectrum, parts = plan.parts;
   const int rows = static_cast<int>(tile.rows);
   int x0 = 0;
@@ -158,28 +257,10 @@ BLUROPS_INLINE void transform_mixed(const TilePlan& plan, const Tile& tile, cons
   }
 }
 
-// Add the real part of the inverse of `sums` to the target, each value where the boundary read it.
+// Add a window to the target, each value where the boundary read it.
 template <typename A>
-void fold(const TilePlan& plan, const Tile& tile, const A* sums, int64_t part, A* target,
-          TileScratch<A>& s) {
-  using V = Simd<A>;
-  const TileTransform<A>& t = s.transform;
-  const int64_t parts_across = plan.problem.tiling.parts_across;
-  const int64_t top = tile.y + part / parts_across * plan.part_height;
-  const int64_t left = tile.x + part % parts_across * plan.part_width;
-  const int64_t rows = smaller(tile.rows + plan.part_height - 1, plan.extended_rows - top);
-  const int64_t columns = smaller(tile.columns + plan.part_width - 1, plan.extended_columns - left);
-  if (rows <= 0 || columns <= 0) return;
-  A* window = s.window;
-  const int64_t width = t.x.size;
-  for (int b = 0; b < t.blocks(); ++b) {
-    inverse_rows(t, b, static_cast<int>(columns), s.half, s.work,
-                 [=](int64_t i) { return read_pair(sums + i); });
-  }
-  for (int x0 = 0; x0 < columns; x0 += t.kLanes) {
-    inverse_columns(t, x0, s.half, s.work,
-                    [=](int y, auto value) { V::write(window + y * width + x0, value.re); });
-  }
+void add_window(const TilePlan& plan, int64_t top, int64_t left, int64_t rows, int64_t columns,
+                const A* window, int64_t width, A* target) {
   const int64_t* map = plan.column_map + left;
   const bool plain = map[0] >= 0 && map[columns - 1] - map[0] == columns - 1;
   for (int64_t u = 0; u < rows; ++u) {
@@ -196,6 +277,35 @@ void fold(const TilePlan& plan, const Tile& tile, const A* sums, int64_t part, A
       }
     }
   }
+}
+
+// Add the inverse of `sums`, its real part to one target and its imaginary part to another, or to
+// one of them, the other being null.
+template <typename A>
+void fold(const TilePlan& plan, const Tile& tile, const A* sums, int64_t part, A* target, A* other,
+          TileScratch<A>& s) {
+  using V = Simd<A>;
+  const TileTransform<A> t = s.transform;
+  const int64_t parts_across = plan.problem.tiling.parts_across;
+  const int64_t top = tile.y + part / parts_across * plan.part_height;
+  const int64_t left = tile.x + part % parts_across * plan.part_width;
+  const int64_t rows = smaller(tile.rows + plan.part_height - 1, plan.extended_rows - top);
+  const int64_t columns = smaller(tile.columns + plan.part_width - 1, plan.extended_columns - left);
+  if (rows <= 0 || columns <= 0) return;
+  const int64_t width = t.x.size;
+  A *first = s.window, *second = s.window + t.y.size * width;
+  for (int b = 0; b < t.blocks(); ++b) {
+    inverse_rows(t, b, static_cast<int>(columns), s.half, s.work,
+                 [=](int64_t i) { return read_pair(sums + i); });
+  }
+  for (int x0 = 0; x0 < columns; x0 += t.kLanes) {
+    inverse_columns(t, x0, s.half, s.work, [=](int y, auto value) {
+      V::write(first + y * width + x0, value.re);
+      V::write(second + y * width + x0, value.im);
+    });
+  }
+  if (target) add_window(plan, top, left, rows, columns, first, width, target);
+  if (other) add_window(plan, top, left, rows, columns, second, width, other);
 }
 
 }  // namespace

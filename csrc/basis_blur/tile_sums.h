@@ -27,12 +27,40 @@ BLUROPS_INLINE Pair<V> plus_product(Pair<V> sum, Pair<V> p, Pair<V> x) {
   return sum;
 }
 
+// A channel's responses to a pair, times their mixing, are added to its sums.
+template <typename A>
+void add_blurred(const TilePlan& plan, const Tile& tile, int64_t channel, const A* kernels,
+                 TileScratch<A>& s, Prefetch& fetch) {
+  using V = Simd<A>;
+  const A *first = s.mixing, *second = s.mixing + s.plane;
+  A* sums = s.sums + channel * s.plane;
+  respond(plan, tile, s.spectra + channel * plan.parts * s.spectrum, kernels, s, fetch,
+          [=](int64_t i, auto value) {
+            V::write(sums + i, V::read(sums + i) + V::read(first + i) * value.re +
+                                   V::read(second + i) * value.im);
+          });
+}
+
+// The responses of two channels that share a spectrum to one basis, times its mixing.
+template <typename A>
+void blur_two(const TilePlan& plan, const Tile& tile, int64_t channel, const A* kernels,
+              TileScratch<A>& s) {
+  using V = Simd<A>;
+  const A* mixing = s.mixing;
+  A *first = s.sums + channel * s.plane, *second = first + s.plane;
+  Prefetch nothing;
+  respond(plan, tile, s.spectra, kernels, s, nothing, [=](int64_t i, auto value) {
+    const auto m = V::read(mixing + i);
+    V::write(first + i, m * value.re);
+    V::write(second + i, m * value.im);
+  });
+}
+
 // The sums of the adjoint, those of a pair's products, or both, of a channel's pixels.
 template <typename A>
-void add_folded(const TilePlan& plan, const Tile& tile, int64_t channel, const A* kernels,
+void add_folded(const TilePlan& plan, const Tile& tile, Mixed<A> mixed, const A* kernels, A* sums,
                 TileScratch<A>& s, Prefetch& fetch) {
-  A* sums = s.adjoint + channel * plan.parts * s.spectrum;
-  transform_mixed(plan, tile, s.pixels + channel * s.plane, s, fetch, [=](int64_t i, auto value) {
+  transform_mixed(plan, tile, mixed, s, fetch, [=](int64_t i, auto value) {
     write_pair(sums + i, plus_folded(read_pair(sums + i), value, read_pair(kernels + i)));
   });
 }
@@ -41,7 +69,7 @@ template <typename A>
 void add_products(const TilePlan& plan, const Tile& tile, int64_t channel, A* products,
                   TileScratch<A>& s, Prefetch& fetch) {
   const A* image = s.spectra + channel * plan.parts * s.spectrum;
-  transform_mixed(plan, tile, s.pixels + channel * s.plane, s, fetch, [=](int64_t i, auto value) {
+  transform_mixed(plan, tile, mixed_channel(s, channel), s, fetch, [=](int64_t i, auto value) {
     write_pair(products + i, plus_product(read_pair(products + i), value, read_pair(image + i)));
   });
 }
@@ -51,7 +79,7 @@ void add_folded_and_products(const TilePlan& plan, const Tile& tile, int64_t cha
                              const A* kernels, A* products, TileScratch<A>& s, Prefetch& fetch) {
   const A* image = s.spectra + channel * plan.parts * s.spectrum;
   A* sums = s.adjoint + channel * plan.parts * s.spectrum;
-  transform_mixed(plan, tile, s.pixels + channel * s.plane, s, fetch, [=](int64_t i, auto value) {
+  transform_mixed(plan, tile, mixed_channel(s, channel), s, fetch, [=](int64_t i, auto value) {
     const auto sum = plus_folded(read_pair(sums + i), value, read_pair(kernels + i));
     const auto product = plus_product(read_pair(products + i), value, read_pair(image + i));
     write_pair(sums + i, sum);
@@ -93,7 +121,8 @@ void fold_sums(const TilePlan& plan, const Tile& tile, int64_t c0, const Channel
   for (int64_t c : live) {
     A* target = static_cast<A*>(plan.target) + (tile.n * p.channels + c0 + c) * p.height * p.width;
     for (int64_t part = 0; part < plan.parts; ++part) {
-      fold(plan, tile, s.adjoint + (c * plan.parts + part) * s.spectrum, part, target, s);
+      fold(plan, tile, s.adjoint + (c * plan.parts + part) * s.spectrum, part, target,
+           static_cast<A*>(nullptr), s);
     }
   }
 }

@@ -76,6 +76,11 @@ struct TileScratch {
   A* pixels;    // (channel group, plane): y, or grad
   A* sums;      // (sums_count, plane): blurred channels, or gradients of mixing
   A* products;  // (pair group, parts, spectrum): the kernel gradient's sums
+  A* paired;    // (parts, spectrum): F of a pair made anew
+
+  // The pairs of bases that a tile mixes.
+  BasisPair* pairs;
+  int64_t pair_count = 0;
 
   // The channels of a group that are not zero all over the tile; the others are skipped.
   Channels live;
@@ -96,8 +101,12 @@ struct TileScratch {
     adjoint = plan.image && plan.target ? take(group * plan.parts * spectrum) : spectra;
     mixing = take(2 * plane);
     pixels = take(group * plane);
-    sums = take(plan.keeps_all_bases ? sums_count * plane : (group > 2 ? group : 2) * plane);
+    // Even for channels that share transforms.
+    sums = take(plan.keeps_all_bases ? sums_count * plane : (group + 1) / 2 * 2 * plane);
     products = take(plan.pair_group * plan.parts * spectrum);
+    paired = take(plan.own_index ? plan.parts * spectrum : 0);
+    pairs = reinterpret_cast<BasisPair*>(
+        take(plan.pairs * int64_t{sizeof(BasisPair)} / int64_t{sizeof(A)}));
   }
 
   size_t bytes() const { return size_; }
@@ -180,6 +189,14 @@ bool load_window(const TilePlan& plan, const Tile& tile, const T* image, int64_t
   return seen.any();
 }
 
+// The vector of a row's last columns, zero beyond them.
+template <typename A, typename T>
+BLUROPS_INLINE typename Simd<A>::Vec load_rest(const T* from, int64_t x, int64_t columns) {
+  alignas(kVectorBytes) A rest[Simd<A>::kLanes] = {};
+  for (int64_t i = 0; x + i < columns && i < Simd<A>::kLanes; ++i) rest[i] = load(from[x + i]);
+  return Simd<A>::read(rest);
+}
+
 // One plane of blurred size, at a tile. Whole vectors: zero beyond the tile's columns and, up to
 // `height`, its rows. Returns whether anything is not zero.
 template <typename T, typename A>
@@ -197,14 +214,30 @@ bool load_plane(const TilePlan& plan, const Tile& tile, const T* from, int64_t s
       seen.add(value);
     }
     for (int64_t x = whole; x < stride; x += V::kLanes) {
-      alignas(kVectorBytes) A rest[V::kLanes] = {};
-      for (int64_t i = 0; x + i < tile.columns; ++i) rest[i] = load(from[x + i]);
-      V::write(to + x, V::read(rest));
-      seen.add(V::read(rest));
+      const auto rest = load_rest<A>(from, x, tile.columns);
+      V::write(to + x, rest);
+      seen.add(rest);
     }
   }
   clear(to, (height - tile.rows) * stride);
   return seen.any();
+}
+
+// Whether anything in a plane of blurred size is not zero at a tile; it looks no farther than it
+// has to.
+template <typename A, typename T>
+bool any_at(const TilePlan& plan, const Tile& tile, const T* from) {
+  using V = Simd<A>;
+  const int64_t width = plan.problem.out_width;
+  from += tile.y * width + tile.x;
+  for (int64_t y = 0; y < tile.rows; ++y, from += width) {
+    Seen<A> seen;
+    int64_t x = 0;
+    for (; x + V::kLanes <= tile.columns; x += V::kLanes) seen.add(load_vector<A>(from + x));
+    if (x < tile.columns) seen.add(load_rest<A>(from, x, tile.columns));
+    if (seen.any()) return true;
+  }
+  return false;
 }
 
 template <typename T>
@@ -214,15 +247,15 @@ const T* plane_of(const void* tensor, int64_t n, int64_t index, int64_t count, i
 
 // The mixing coefficients of a pair of bases at a tile. Returns whether any is not zero.
 template <typename T, typename A>
-bool load_mixing(const TilePlan& plan, const Tile& tile, int64_t pair, int64_t height,
+bool load_mixing(const TilePlan& plan, const Tile& tile, BasisPair pair, int64_t height,
                  TileScratch<A>& s) {
   const Problem& p = plan.problem;
   const int64_t n = p.mixing_batched ? tile.n : 0, size = p.out_height * p.out_width;
   bool any = false;
   for (int64_t i = 0; i < 2; ++i) {
     A* to = s.mixing + i * s.plane;
-    const int64_t b = 2 * pair + i;
-    if (b < p.basis) {
+    const int64_t b = i == 0 ? pair.first : pair.second;
+    if (b != BasisPair::kNone) {
       const T* from = plane_of<T>(plan.mixing, n, b, p.basis, size);
       any |= load_plane(plan, tile, from, s.stride, height, to);
     } else {
@@ -240,15 +273,15 @@ class Prefetch {
 
   // In `steps` calls of step().
   template <typename T>
-  Prefetch(const TilePlan& plan, const Tile& tile, const T* mixing, int64_t pair, int64_t steps)
+  Prefetch(const TilePlan& plan, const Tile& tile, const T* mixing, BasisPair pair, int64_t steps)
       : rows_(tile.rows),
-        planes_(smaller(2, plan.problem.basis - 2 * pair)),
+        planes_(pair.second == BasisPair::kNone ? 1 : 2),
         bytes_(tile.columns * int64_t{sizeof(T)}),
         stride_(plan.problem.out_width * int64_t{sizeof(T)}) {
     const Problem& p = plan.problem;
-    plane_ = p.out_height * stride_;
+    plane_ = p.out_height * stride_ * (pair.second - pair.first);
     from_ =
-        reinterpret_cast<const char*>(plane_of<T>(mixing, p.mixing_batched ? tile.n : 0, 2 * pair,
+        reinterpret_cast<const char*>(plane_of<T>(mixing, p.mixing_batched ? tile.n : 0, pair.first,
                                                   p.basis, p.out_height * p.out_width) +
                                       tile.y * p.out_width + tile.x);
     each_ = (planes_ * rows_ + steps - 1) / steps;

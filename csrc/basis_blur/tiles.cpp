@@ -8,32 +8,64 @@
 namespace blurops {
 namespace {
 
+// Which bases a tile mixes.
+template <typename T>
+void find_active(const TilePlan& plan, int64_t unit, void*) {
+  const Problem& p = plan.problem;
+  const int64_t tiles = plan.tiles_down * plan.tiles_across;
+  const Tile tile(plan, unit / tiles, unit % tiles);
+  for (int64_t b = 0; b < p.basis; ++b) {
+    const T* from = plane_of<T>(plan.mixing, tile.n, b, p.basis, p.out_height * p.out_width);
+    plan.active[unit * p.basis + b] = any_at<ComputeOf<T>>(plan, tile, from);
+  }
+}
+
+// A group of channels, blurred by the listed pairs.
+template <typename T, typename A>
+void blur_channels(const TilePlan& plan, const Tile& tile, int64_t c0, int64_t count,
+                   TileScratch<A>& s) {
+  s.live.fill(count);
+  load_spectra<T>(plan, tile, plan.first, c0, s);
+  for (int64_t i = 0; i < s.pair_count && s.live.count() > 0; ++i) {
+    load_mixing<T>(plan, tile, s.pairs[i], tile.rows, s);
+    const A* kernels = pair_spectrum(plan, tile.n, s.pairs[i], s);
+    auto fetch = prefetch_after<T>(plan, tile, i, s.live.count() * s.transform.blocks(), s);
+    for (int64_t c : s.live) add_blurred(plan, tile, c, kernels, s, fetch);
+  }
+}
+
+// The same where a tile mixes one basis: two channels at a time.
+template <typename T, typename A>
+void blur_channels_alone(const TilePlan& plan, const Tile& tile, int64_t c0, int64_t count,
+                         TileScratch<A>& s) {
+  load_mixing<T>(plan, tile, s.pairs[0], tile.rows, s);
+  const A* kernels = pair_spectrum(plan, tile.n, s.pairs[0], s);
+  for (int64_t c = 0; c < count; c += 2) {
+    load_spectrum_of_two<T>(plan, tile, plan.first, c0, c, count, s);
+    if (s.live.count() == 0) continue;
+    blur_two(plan, tile, c, kernels, s);
+    // Rounding of the one is not to be seen in the other where that is zero.
+    for (int64_t i = c; i < c + 2; ++i) {
+      if (!s.live.has(i)) clear(s.sums + i * s.plane, s.plane);
+    }
+  }
+}
+
 template <typename T>
 void blur_tile(const TilePlan& plan, int64_t unit, void* memory) {
   using A = ComputeOf<T>;
-  using V = Simd<A>;
   const Problem& p = plan.problem;
   TileScratch<A> s(plan, memory);
   const int64_t tiles = plan.tiles_down * plan.tiles_across;
   const Tile tile(plan, unit / tiles, unit % tiles);
-  const A *first = s.mixing, *second = s.mixing + s.plane;
+  const Pairing pairing = list_pairs(plan, tile.n, unit % tiles, s);
   for (int64_t c0 = 0; c0 < p.channels; c0 += plan.channel_group) {
     const int64_t count = smaller(plan.channel_group, p.channels - c0);
-    s.live.fill(count);
-    load_spectra<T>(plan, tile, plan.first, c0, s);
     clear(s.sums, count * s.plane);
-    for (int64_t pair = 0; pair < plan.pairs && s.live.count() > 0; ++pair) {
-      if (!load_mixing<T>(plan, tile, pair, tile.rows, s)) continue;
-      const A* kernels = pair_spectrum(plan, s, tile.n, pair);
-      auto fetch = prefetch_after<T>(plan, tile, pair, s.live.count() * s.transform.blocks());
-      for (int64_t c : s.live) {
-        A* sums = s.sums + c * s.plane;
-        respond(plan, tile, s.spectra + c * plan.parts * s.spectrum, kernels, s, fetch,
-                [=](int64_t i, auto value) {
-                  V::write(sums + i, V::read(sums + i) + V::read(first + i) * value.re +
-                                         V::read(second + i) * value.im);
-                });
-      }
+    if (pairing == Pairing::kAlone) {
+      blur_channels_alone<T>(plan, tile, c0, count, s);
+    } else {
+      blur_channels<T>(plan, tile, c0, count, s);
     }
     for (int64_t c = 0; c < count; ++c) {
       const A* sums = s.sums + c * s.plane;
@@ -50,6 +82,49 @@ void blur_tile(const TilePlan& plan, int64_t unit, void* memory) {
   }
 }
 
+// The adjoint of a group of channels, whose pixels are loaded, by the listed pairs.
+template <typename T, typename A>
+void fold_channels(const TilePlan& plan, const Tile& tile, int64_t c0, int64_t count,
+                   TileScratch<A>& s) {
+  const int64_t size = plan.parts * s.spectrum;
+  clear(s.adjoint, count * size);
+  for (int64_t i = 0; i < s.pair_count && s.live.count() > 0; ++i) {
+    load_mixing<T>(plan, tile, s.pairs[i], s.transform.y.size, s);
+    const A* kernels = pair_spectrum(plan, tile.n, s.pairs[i], s);
+    auto fetch =
+        prefetch_after<T>(plan, tile, i, s.live.count() * s.stride / s.transform.kLanes, s);
+    for (int64_t c : s.live) {
+      add_folded(plan, tile, mixed_channel(s, c), kernels, s.adjoint + c * size, s, fetch);
+    }
+  }
+  fold_sums(plan, tile, c0, s.live, s);
+}
+
+// The same where a tile mixes one basis: two channels at a time.
+template <typename T, typename A>
+void fold_channels_alone(const TilePlan& plan, const Tile& tile, int64_t c0, int64_t count,
+                         TileScratch<A>& s) {
+  const Problem& p = plan.problem;
+  load_mixing<T>(plan, tile, s.pairs[0], s.transform.y.size, s);
+  const A* kernels = pair_spectrum(plan, tile.n, s.pairs[0], s);
+  const A* zeros = s.mixing + s.plane;  // of the basis that there is not
+  Prefetch nothing;
+  const int64_t size = p.height * p.width;
+  A* targets = static_cast<A*>(plan.target) + (tile.n * p.channels + c0) * size;
+  for (int64_t c = 0; c < count; c += 2) {
+    const bool first = s.live.has(c), second = s.live.has(c + 1);
+    if (!first && !second) continue;
+    const A* pixels = s.pixels + c * s.plane;
+    clear(s.adjoint, plan.parts * s.spectrum);
+    add_folded(plan, tile, Mixed<A>{s.mixing, pixels, second ? pixels + s.plane : zeros}, kernels,
+               s.adjoint, s, nothing);
+    for (int64_t part = 0; part < plan.parts; ++part) {
+      fold(plan, tile, s.adjoint + part * s.spectrum, part, first ? targets + c * size : nullptr,
+           second ? targets + (c + 1) * size : nullptr, s);
+    }
+  }
+}
+
 template <typename T>
 void adjoint_tile(const TilePlan& plan, int64_t unit, void* memory) {
   using A = ComputeOf<T>;
@@ -57,19 +132,16 @@ void adjoint_tile(const TilePlan& plan, int64_t unit, void* memory) {
   TileScratch<A> s(plan, memory);
   const int64_t tiles = plan.tiles_down * plan.tiles_across;
   const Tile tile(plan, unit / tiles, unit % tiles);
-  const int64_t height = s.transform.y.size;
+  const Pairing pairing = list_pairs(plan, tile.n, unit % tiles, s);
+  if (s.pair_count == 0) return;
   for (int64_t c0 = 0; c0 < p.channels; c0 += plan.channel_group) {
     const int64_t count = smaller(plan.channel_group, p.channels - c0);
-    load_pixels<T>(plan, tile, plan.first, c0, count, height, s);
-    clear(s.adjoint, count * plan.parts * s.spectrum);
-    for (int64_t pair = 0; pair < plan.pairs && s.live.count() > 0; ++pair) {
-      if (!load_mixing<T>(plan, tile, pair, height, s)) continue;
-      const A* kernels = pair_spectrum(plan, s, tile.n, pair);
-      auto fetch =
-          prefetch_after<T>(plan, tile, pair, s.live.count() * s.stride / s.transform.kLanes);
-      for (int64_t c : s.live) add_folded(plan, tile, c, kernels, s, fetch);
+    load_pixels<T>(plan, tile, plan.first, c0, count, s.transform.y.size, s);
+    if (pairing == Pairing::kAlone) {
+      fold_channels_alone<T>(plan, tile, c0, count, s);
+    } else {
+      fold_channels<T>(plan, tile, c0, count, s);
     }
-    fold_sums(plan, tile, c0, s.live, s);
   }
 }
 
@@ -95,7 +167,7 @@ void grad_mixing_tile(const TilePlan& plan, int64_t unit, void* memory) {
       const bool last = n + 1 == end && c0 + count == p.channels;
       for (int64_t pair = 0; pair < plan.pairs; ++pair) {
         A* sums = s.sums + (plan.keeps_all_bases ? 2 * pair : 0) * s.plane;
-        const A* kernels = pair_spectrum(plan, s, n, pair);
+        const A* kernels = pair_spectrum(plan, n, neighbours(plan, pair), s);
         for (int64_t c : s.live) add_responses(plan, tile, c, kernels, sums, s, nothing);
         if (!last) continue;
         store_pair<T>(plan, tile, begin, pair, sums, s);
@@ -115,6 +187,7 @@ void grad_kernels_chunk(const TilePlan& plan, int64_t unit, void* memory) {
   const int64_t first = unit / plan.chunks % groups * plan.pair_group;
   const Chunk chunk = {unit % plan.chunks, unit / plan.chunks / groups, first,
                        smaller(first + plan.pair_group, plan.pairs)};
+  list_neighbours(plan, s);
   run_chunk(plan, chunk, plan.tiles_down * plan.tiles_across, s, [&](int64_t n, int64_t i) {
     const Tile tile(plan, n, i);
     for (int64_t c0 = 0; c0 < p.channels; c0 += plan.channel_group) {
@@ -122,34 +195,34 @@ void grad_kernels_chunk(const TilePlan& plan, int64_t unit, void* memory) {
       load_pixels<T>(plan, tile, plan.first, c0, count, height, s);
       load_spectra<T>(plan, tile, plan.image, c0, s);
       for (int64_t pair = chunk.begin; pair < chunk.end && s.live.count() > 0; ++pair) {
-        if (!load_mixing<T>(plan, tile, pair, height, s)) continue;
+        if (!load_mixing<T>(plan, tile, s.pairs[pair], height, s)) continue;
         A* sums = s.products + (pair - chunk.begin) * products;
         auto fetch =
-            prefetch_after<T>(plan, tile, pair, s.live.count() * s.stride / s.transform.kLanes);
+            prefetch_after<T>(plan, tile, pair, s.live.count() * s.stride / s.transform.kLanes, s);
         for (int64_t c : s.live) add_products(plan, tile, c, sums, s, fetch);
       }
     }
   });
 }
 
-// F of one part of a pair of kernels, scaled for the inverse: the kernels lie at negative
-// positions, which turns their convolution into a correlation.
+// F of one part of a pair of kernels, or of a kernel of its own, scaled for the inverse: the
+// kernels lie at negative positions, which turns their convolution into a correlation.
 template <typename T>
 void kernel_spectrum(const TilePlan& plan, int64_t unit, void* memory) {
   using A = ComputeOf<T>;
-  using V = Simd<A>;
   const Problem& p = plan.problem;
   TileScratch<A> s(plan, memory);
-  const int64_t part = unit % plan.parts, pair = unit / plan.parts % plan.pairs;
-  const int64_t sample = unit / plan.parts / plan.pairs;
+  const int64_t part = unit % plan.parts, sample = unit / plan.parts / plan.made_count;
+  const BasisPair pair = plan.made[unit / plan.parts % plan.made_count];
   const int64_t height = s.transform.y.size, width = s.transform.x.size;
   const A scale = A(1) / (static_cast<A>(height) * static_cast<A>(width));
   const int64_t top = part / p.tiling.parts_across * plan.part_height;
   const int64_t left = part % p.tiling.parts_across * plan.part_width;
   clear(s.window, 2 * height * width);
-  for (int64_t i = 0; i < 2 && 2 * pair + i < p.basis; ++i) {
-    const T* taps =
-        plane_of<T>(plan.kernels, sample, 2 * pair + i, p.basis, p.kernel_height * p.kernel_width);
+  for (int64_t i = 0; i < 2; ++i) {
+    const int64_t b = i == 0 ? pair.first : pair.second;
+    if (b == BasisPair::kNone) continue;
+    const T* taps = plane_of<T>(plan.kernels, sample, b, p.basis, p.kernel_height * p.kernel_width);
     A* window = s.window + i * height * width;
     for (int64_t dy = 0; dy < smaller(plan.part_height, p.kernel_height - top); ++dy) {
       const int64_t y = dy > 0 ? height - dy : 0;
@@ -159,10 +232,7 @@ void kernel_spectrum(const TilePlan& plan, int64_t unit, void* memory) {
       }
     }
   }
-  const A *first = s.window, *second = s.window + height * width;
-  transform_window(s, static_cast<A*>(plan.spectra) + unit * s.spectrum, [=](int y, int x0) {
-    return Pair<typename V::Vec>{V::read(first + y * width + x0), V::read(second + y * width + x0)};
-  });
+  transform_windows(s, static_cast<A*>(plan.making) + unit * s.spectrum);
 }
 
 size_t scratch_bytes(const TilePlan& plan) {
@@ -187,6 +257,7 @@ const TileKernels& BLUROPS_JOIN(tile_kernels_, BLUROPS_ISA)() {
       spectrum_bytes,
       {kernel_spectrum<float>, kernel_spectrum<double>, kernel_spectrum<Half>,
        kernel_spectrum<BFloat16>},
+      {find_active<float>, find_active<double>, find_active<Half>, find_active<BFloat16>},
       {blur_tile<float>, blur_tile<double>, blur_tile<Half>, blur_tile<BFloat16>},
       {adjoint_tile<float>, adjoint_tile<double>, adjoint_tile<Half>, adjoint_tile<BFloat16>},
       {grad_kernels_chunk<float>, grad_kernels_chunk<double>, grad_kernels_chunk<Half>,

@@ -12,13 +12,42 @@
 //
 // Kernels that no tile can hold are cut into parts, each with its own window; their products are
 // summed as spectra, so that no inverse is added.
+//
+// Bases whose mixing is zero all over a tile are left out there. Where that breaks up neighbours,
+// blur and adjoint pair what is left anew, F being the sum of the two kernels' own spectra. A
+// single basis has no partner; there two channels share a transform instead, as the real and
+// imaginary part of an image whose response to the real kernel they can be told apart in.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "basis_blur/basis_blur.h"
 
 namespace blurops {
+
+// Bases that share a transform; no second one is kNone.
+struct BasisPair {
+  static constexpr int64_t kNone = -1;
+  int64_t first, second;
+};
+
+// How a tile takes the bases that it mixes.
+enum class Pairing { kNeighbours, kAnew, kAlone };
+
+// `active` says of each of `basis` bases whether a tile mixes it; `own`: whether kernels have
+// spectra of their own.
+inline Pairing pairing_of(const uint8_t* active, int64_t basis, bool own) {
+  int64_t count = 0, neighbours = 0;
+  for (int64_t b = 0; b < basis; b += 2) {
+    const int here = active[b] + (b + 1 < basis ? active[b + 1] : 0);
+    count += here;
+    neighbours += here > 0;
+  }
+  if (!own) return Pairing::kNeighbours;
+  if (count == 1) return Pairing::kAlone;
+  return (count + 1) / 2 < neighbours ? Pairing::kAnew : Pairing::kNeighbours;
+}
 
 // One call, ready to run. Of the fused backward `out`, `target` and `partial` are null where the
 // gradient by the mixing, the image or the kernels is not wanted.
@@ -40,8 +69,17 @@ struct TilePlan {
   int64_t rows, columns;  // blurred pixels of a tile
   int64_t tiles_down, tiles_across;
 
-  int64_t pairs;          // of bases
-  void* spectra;          // compute type, (samples of kernels, pairs, parts, one spectrum)
+  int64_t pairs;  // of neighbouring bases
+  void* spectra;  // compute type, (samples of kernels, pairs, parts, one spectrum): F of neighbours
+  // Of blur and adjoint, or null where every tile mixes every basis: (samples of mixing, tiles, B).
+  uint8_t* active;
+  // Bases with a spectrum of their own, conj(K_b): their places in `own`, or -1; null: none has.
+  const int64_t* own_index;
+  int64_t owners;
+  void* own;              // (samples of kernels, owners, parts, one spectrum)
+  const BasisPair* made;  // while spectra are made: of which bases,
+  int64_t made_count;     // how many,
+  void* making;           // and where to
   int64_t channel_group;  // channels whose spectra are held at a time
   bool keeps_all_bases;   // grad_mixing: sums outlive a pair, because channels or samples come in
                           // groups
@@ -67,10 +105,12 @@ struct TileKernels {
   // Bytes of scratch that one thread needs for any member.
   size_t (*scratch_bytes)(const TilePlan& plan);
   int64_t (*spectrum_bytes)(const TilePlan& plan);
-  // By dtype code. A unit is: spectra (sample, pair, part); blur and adjoint (n, ty, tx);
+  // By dtype code. A unit is: spectra (sample, one of `made`, part); active (sample of the mixing,
+  // ty, tx); blur and adjoint (n, ty, tx);
   // grad_mixing (n or 0, ty, tx); grad_kernels (n or 0, group of pairs, chunk); backward (n or 0,
   // chunk of plan.group), with n that of the kernels.
   TileUnit spectra[kDTypeCount];
+  TileUnit active[kDTypeCount];
   TileUnit blur[kDTypeCount];
   TileUnit adjoint[kDTypeCount];
   TileUnit grad_kernels[kDTypeCount];

@@ -44,8 +44,8 @@ SWEEP = (
     Mutant(
         "backward: the mixing of a second pair is that of the first",
         _SWEEP,
-        "load_mixing<T>(plan, tile, pair, s.transform.y.size, s)",
-        "load_mixing<T>(plan, tile, 0 * pair, s.transform.y.size, s)",
+        "load_mixing<T>(plan, tile, s.pairs[pair], s.transform.y.size, s)",
+        "load_mixing<T>(plan, tile, s.pairs[0 * pair], s.transform.y.size, s)",
         VALUES,
     ),
     Mutant(

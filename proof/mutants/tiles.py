@@ -172,7 +172,7 @@ ZEROS = (
     Mutant(
         "tiles: what is seen of a row ends with its whole vectors",
         _WINDOW,
-        "      seen.add(V::read(rest));\n",
+        "      seen.add(rest);\n",
         "",
         STRUCTURE,
     ),
@@ -200,8 +200,8 @@ ZEROS = (
     Mutant(
         "tiles: a channel that the last part of the kernels does not see is zero",
         _PASSES,
-        "any |= load_window(",
-        "any = load_window(",
+        "any |= load_window(plan, tile, from, part, s.transform, s.window);",
+        "any = load_window(plan, tile, from, part, s.transform, s.window);",
         STRUCTURE,
     ),
 )
@@ -223,7 +223,7 @@ PRODUCTS = (
     ),
     Mutant(
         "tiles: a pair's second basis takes the first one's response",
-        _KERNELS,
+        _SUMS,
         "V::read(second + i) * value.im);",
         "V::read(second + i) * value.re);",
         LENGTHS,
@@ -273,8 +273,8 @@ PRODUCTS = (
     Mutant(
         "tiles: every sample takes the first one's kernels",
         _PASSES,
-        "const int64_t sample = plan.problem.kernels_batched ? n : 0;",
-        "const int64_t sample = 0 * n;",
+        "const int64_t sample = plan.problem.kernels_batched ? n : 0, size",
+        "const int64_t sample = 0 * n, size",
         SHARING,
     ),
 )
@@ -290,8 +290,8 @@ SUMS = (
     Mutant(
         "tiles: the adjoint's spectra are not cleared between tiles",
         _KERNELS,
-        "    clear(s.adjoint, count * plan.parts * s.spectrum);\n",
-        "    if (tile.y == 0) clear(s.adjoint, count * plan.parts * s.spectrum);\n",
+        "  clear(s.adjoint, count * size);\n",
+        "  if (tile.y == 0) clear(s.adjoint, count * size);\n",
         SIZES,
     ),
     Mutant(
@@ -346,8 +346,8 @@ SUMS = (
     Mutant(
         "tiles: the fold takes every tile for the first",
         _PASSES,
-        "const int64_t row = plan.row_map[top + u];",
-        "const int64_t row = plan.row_map[top + u - tile.y];",
+        "const int64_t top = tile.y + part / parts_across * plan.part_height;",
+        "const int64_t top = part / parts_across * plan.part_height;",
         LENGTHS,
     ),
     Mutant(
@@ -395,6 +395,73 @@ LAUNCH = (
         "tile(launch.plan, i / each * launch.tiles() + group[i % each], scratch);",
         "tile(launch.plan, group[i % each], scratch);",
         SHARING,
+    ),
+)
+
+# Bases that a tile does not mix, and what is made of the others.
+SPARSE = (
+    Mutant(
+        "sparse tiles: the last columns do not count",
+        _WINDOW,
+        "    if (x < tile.columns) seen.add(load_rest<A>(from, x, tile.columns));\n",
+        "",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: the first row decides",
+        _WINDOW,
+        "    if (seen.any()) return true;\n",
+        "    return seen.any();\n",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: the first tile decides for all",
+        _PASSES,
+        "* tiles + index) * p.basis;",
+        "* tiles) * p.basis + 0 * index;",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: a basis without a partner is left out",
+        _PASSES,
+        "  if (waiting != BasisPair::kNone) add({waiting, BasisPair::kNone});\n",
+        "",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: a second kernel is turned the wrong way",
+        _PASSES,
+        "{a.re - b.im, a.im + b.re}",
+        "{a.re + b.im, a.im - b.re}",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: every sample takes the first one's single kernels",
+        _PASSES,
+        "(sample * plan.owners + plan.own_index[b])",
+        "plan.own_index[b]",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: a second channel is blurred like the first",
+        _PASSES,
+        "plane_of<T>(image, tile.n, c0 + c + i, p.channels,",
+        "plane_of<T>(image, tile.n, c0 + c, p.channels,",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: a second channel takes the first one's response",
+        _SUMS,
+        "V::write(second + i, m * value.im);",
+        "V::write(second + i, m * value.re);",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: the adjoint of a second channel is lost",
+        _KERNELS,
+        "second ? targets + (c + 1) * size : nullptr, s);",
+        "static_cast<A*>(nullptr), s);",
+        STRUCTURE,
     ),
 )
 
@@ -474,4 +541,4 @@ PRUNING = (
     ),
 )
 
-MUTANTS = (*TRANSFORMS, *WINDOWS, *ZEROS, *PRODUCTS, *SUMS, *LAUNCH, *PYTHON, *PRUNING)
+MUTANTS = (*TRANSFORMS, *WINDOWS, *ZEROS, *PRODUCTS, *SUMS, *LAUNCH, *SPARSE, *PYTHON, *PRUNING)

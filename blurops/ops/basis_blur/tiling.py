@@ -42,6 +42,8 @@ _BLOCK = 8
 
 # The fused call, and what it does in one sweep of tiles; the direct method runs them in turn.
 _FUSED = "basis_blur_backward"
+# Members whose channels share transforms where there is one basis.
+_SHARING = ("basis_blur", "basis_blur_adjoint")
 _FUSED_MEMBERS = ("basis_blur_adjoint", "basis_blur_grad_kernels", "basis_blur_grad_mixing")
 
 
@@ -145,8 +147,10 @@ def tiled_features(work: Work, tiling: Tiling) -> dict[str, float]:
     tiles = math.ceil(tiles / _SHARES) * _SHARES
     whole = height * width
     # A channel's spectra, or the adjoint's inverses: both passes over the whole tile. A pair's
-    # transform keeps `columns` of one pass.
-    full, pruned = work.channels * parts, work.channels * pairs
+    # transform keeps `columns` of one pass. Under a single basis two channels share each.
+    shared = work.basis == 1 and work.member in _SHARING
+    planes = math.ceil(work.channels / 2) if shared else work.channels
+    full, pruned = planes * parts, planes * pairs
     # The fused call makes the image's spectra and inverts the adjoint's, transforms a pair both
     # ways, multiplies it for each of its three results, and reads and writes a plane per basis.
     ways, products = (2, 3) if work.member == _FUSED else (1, 1)
