@@ -217,6 +217,18 @@ def test_values_are_clamped_not_looked_at(emulator, case):
     assert relative_error(found, exact.double()) <= 4 * accuracy(torch.float32).relative
 
 
+def test_what_is_no_number_reaches_nothing(emulator):
+    """Its own pixel at most; and the call ends."""
+    image, angle = torch.randn(2, 1, 7, 70)[:1], torch.zeros(1, 7, 70)
+    for at in ("length", "angle"):
+        maps = {"length": torch.full((1, 7, 70), 3.0), "angle": angle.clone()}
+        maps[at][0, 3, 30] = torch.nan
+        options = {"caps": "fspecial", "boundary": "zeros", "method": "auto", "precision": "high"}
+        found = motion_native.motion_blur(image, **maps, **options)
+        assert not found[..., :30].isnan().any()
+        assert not found[..., 31:].isnan().any()
+
+
 def test_a_motion_of_length_1_changes_nothing(emulator):
     image = torch.randn(1, 3, 9, 11)
     length, angle = torch.ones(1, 9, 11), torch.linspace(-9, 9, 99).reshape(1, 9, 11)

@@ -99,8 +99,10 @@ BLUROPS_HD BLUROPS_INLINE Extent<A> extent_of(A cos, A sin, A half, bool derivat
   const A far_y = derivative ? std::floor(down) + 1 : std::ceil(down);
   // A line that is level within a window has weight in all columns of its rows.
   if (sin < kFlat && sin > -kFlat) sin = sin < 0 ? -kFlat : kFlat;
-  return {cos / sin, sin < 0 ? -1 / sin : 1 / sin, far_x < reach ? far_x : reach,
-          far_y < reach ? far_y : reach};
+  // What is no number reaches nothing.
+  const A right = far_x < reach ? far_x : far_x >= reach ? reach : A(0);
+  const A below = far_y < reach ? far_y : far_y >= reach ? reach : A(0);
+  return {cos / sin, sin < 0 ? -1 / sin : 1 / sin, right, below};
 }
 
 // The columns of offsets that may have weight in row q; cotangents lie between two values.

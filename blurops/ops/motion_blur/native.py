@@ -12,7 +12,7 @@ from blurops.ops import gather_cuda
 from blurops.ops.motion_blur import shapes
 
 # On a GPU nobody looks how long the motions are; where nothing else limits them, this does.
-FARTHEST = 2**15
+FARTHEST = 512
 
 
 def supports(args: tuple, options: dict) -> str | None:

@@ -142,51 +142,120 @@ BLUROPS_DEVICE float spread_weight(const float* planes, int64_t plane, bool segm
   return weight == 0 ? 0.f : weight * planes[kSpreadNorm * plane];
 }
 
-// out (N, C, height, width): one sharp pixel, up to kMotionChannels channels. Every extended
-// position that reads it, and every blurred pixel that may reach that position, in a fixed order.
+// Which pixels spread to one sharp pixel, and what these have in each channel.
+struct Receiver {
+  int count;      // of channels
+  int64_t plane;  // of the maps
+  const float *planes, *values;
+  float sums[kMotionChannels] = {};
+
+  BLUROPS_DEVICE void add(float weight, int64_t from) {
+    if (weight == 0) return;
+    BLUROPS_UNROLL
+    for (int c = 0; c < kMotionChannels; ++c) {
+      if (c < count) sums[c] = gpu::multiply_add(weight, values[c * plane + from], sums[c]);
+    }
+  }
+};
+
+// Every extended position that reads the pixel, and every blurred pixel that may reach that
+// position, in a fixed order.
+BLUROPS_DEVICE void gather_positions(const Maps& maps, int reach, int64_t row, int64_t column,
+                                     Receiver& to) {
+  const MotionBlur& p = maps.problem;
+  const int twice = 2 * reach;
+  const int height = static_cast<int>(p.out_height), width = static_cast<int>(p.out_width);
+  const Sources rows(row, p.height, p.out_height + twice, reach - p.margin_y, p.boundary);
+  const Sources columns(column, p.width, p.out_width + twice, reach - p.margin_x, p.boundary);
+  for (int64_t i = 0; i < rows.count(); ++i) {
+    const int v = static_cast<int>(rows.at(i));
+    for (int y = v > twice ? v - twice : 0; y <= v && y < height; ++y) {
+      for (int64_t j = 0; j < columns.count(); ++j) {
+        const int u = static_cast<int>(columns.at(j));
+        for (int x = u > twice ? u - twice : 0; x <= u && x < width; ++x) {
+          const int64_t from = int64_t{y} * width + x;
+          to.add(spread_weight(to.planes + from, to.plane, p.segment, v - reach - y, u - reach - x),
+                 from);
+        }
+      }
+    }
+  }
+}
+
+// The offsets from a pixel at `from` that a replicated border takes to pixel `to` of n.
+struct EdgeOffsets {
+  int first, last;
+
+  BLUROPS_DEVICE EdgeOffsets(int to, int n, int from, int reach)
+      : first(to == 0 ? -reach : to - from), last(to == n - 1 ? reach : to - from) {}
+};
+
+// The sum of a pixel's weights at some offsets, over that of all of them.
+BLUROPS_DEVICE float edge_weight(const float* planes, int64_t plane, bool segment, int reach,
+                                 const EdgeOffsets& rows, const EdgeOffsets& columns) {
+  OneLine line;
+  line.cos = planes[kSpreadCos * plane], line.cos_lo = planes[kSpreadCosLo * plane];
+  line.sin = planes[kSpreadSin * plane], line.sin_lo = planes[kSpreadSinLo * plane];
+  line.half = planes[kSpreadHalf * plane], line.limit = planes[kSpreadLimit * plane];
+  const Extent<float> extent = extent_of(line.cos + line.cos_lo, line.sin + line.sin_lo, line.half,
+                                         false, static_cast<float>(reach));
+  const int down = static_cast<int>(extent.down);
+  float sum = 0;
+  for (int q = rows.first > -down ? rows.first : -down; q <= rows.last && q <= down; ++q) {
+    const ColumnsOf<float> of(extent.cot, extent.cot, extent.spread, extent.right,
+                              static_cast<float>(q));
+    const int low = static_cast<int>(of.first), high = static_cast<int>(of.last);
+    for (int p = columns.first > low ? columns.first : low; p <= columns.last && p <= high; ++p) {
+      sum += weight_of<Single>(
+          place_at(line, segment, static_cast<float>(q), static_cast<float>(p)).distance);
+    }
+  }
+  return sum == 0 ? 0.f : sum * planes[kSpreadNorm * plane];
+}
+
+// The same for a pixel of a replicated border, which stands for all positions beyond it: every
+// blurred pixel in reach is asked once, for all of its offsets there.
+BLUROPS_DEVICE void gather_edge(const Maps& maps, int reach, int row, int column, Receiver& to) {
+  const MotionBlur& p = maps.problem;
+  const int height = static_cast<int>(p.height), width = static_cast<int>(p.width);
+  for (int y = row > reach ? row - reach : 0; y <= row + reach && y < height; ++y) {
+    const EdgeOffsets rows(row, height, y, reach);
+    for (int x = column > reach ? column - reach : 0; x <= column + reach && x < width; ++x) {
+      const int64_t from = int64_t{y} * width + x;
+      to.add(edge_weight(to.planes + from, to.plane, p.segment, reach, rows,
+                         EdgeOffsets(column, width, x, reach)),
+             from);
+    }
+  }
+}
+
+// out (N, C, height, width): one sharp pixel, up to kMotionChannels channels.
 BLUROPS_KERNEL(gpu::kItemThreads, 1)
 gather_lines(const SpreadArgsOfMotion args, int64_t items) {
   const Maps& maps = args.maps;
   const MotionBlur& p = maps.problem;
   const int64_t item = gpu::item_index();
   if (item >= items) return;
-  const int64_t sharp = p.height * p.width, pixel = item % sharp;
+  const int64_t sharp = p.height * p.width, row = item % sharp / p.width, column = item % p.width;
   const int64_t groups = (p.channels + kMotionChannels - 1) / kMotionChannels;
   const int64_t first = item / sharp % groups * kMotionChannels, n = item / sharp / groups;
-  const int reach = static_cast<int>(*args.reach), twice = 2 * reach;
-  const int height = static_cast<int>(p.out_height), width = static_cast<int>(p.out_width);
-  const Sources rows(pixel / p.width, p.height, p.out_height + twice, reach - p.margin_y,
-                     p.boundary);
-  const Sources columns(pixel % p.width, p.width, p.out_width + twice, reach - p.margin_x,
-                        p.boundary);
-  const float* planes = args.planes + (maps.batched() ? n : 0) * kSpreadPlanes * maps.pixels();
-  const float* values = args.values + (n * p.channels + first) * maps.pixels();
-  float sums[kMotionChannels] = {};
-  for (int64_t i = 0; i < rows.count(); ++i) {
-    const int v = static_cast<int>(rows.at(i));
-    if (v < 0) continue;
-    for (int y = v > twice ? v - twice : 0; y <= v && y < height; ++y) {
-      for (int64_t j = 0; j < columns.count(); ++j) {
-        const int u = static_cast<int>(columns.at(j));
-        for (int x = u > twice ? u - twice : 0; x <= u && x < width; ++x) {
-          const int64_t from = int64_t{y} * width + x;
-          const float weight =
-              spread_weight(planes + from, maps.pixels(), p.segment, v - reach - y, u - reach - x);
-          if (weight == 0) continue;
-          BLUROPS_UNROLL
-          for (int c = 0; c < kMotionChannels; ++c) {
-            if (first + c < p.channels) {
-              sums[c] = gpu::multiply_add(weight, values[c * maps.pixels() + from], sums[c]);
-            }
-          }
-        }
-      }
-    }
+  const int reach = static_cast<int>(*args.reach);
+  Receiver to;
+  to.count = static_cast<int>(p.channels - first);
+  to.plane = maps.pixels();
+  to.planes = args.planes + (maps.batched() ? n : 0) * kSpreadPlanes * maps.pixels();
+  to.values = args.values + (n * p.channels + first) * maps.pixels();
+  const bool edge = row == 0 || row == p.height - 1 || column == 0 || column == p.width - 1;
+  if (p.boundary == Boundary::kReplicate && edge) {
+    gather_edge(maps, reach, static_cast<int>(row), static_cast<int>(column), to);
+  } else {
+    gather_positions(maps, reach, row, column, to);
   }
   BLUROPS_UNROLL
   for (int c = 0; c < kMotionChannels; ++c) {
-    if (first + c >= p.channels) break;
-    gpu::store_as(p.dtype, sums[c], args.out, (n * p.channels + first + c) * sharp + pixel);
+    if (c >= to.count) break;
+    gpu::store_as(p.dtype, to.sums[c], args.out,
+                  (n * p.channels + first + c) * sharp + item % sharp);
   }
 }
 
