@@ -23,7 +23,7 @@ ROUNDED = 1e-3
 # The paper's filters and number of neighbours; a random index map and many filters.
 FURTHER = {
     Conv: (Conv(1, 3, 90, 170, 361, 4, (31, 31)), Conv(2, 3, 40, 70, 50, 4, (35, 35), own=True)),
-    Motion: (Motion(1, 3, 90, 170, 25.0), Motion(2, 4, 60, 70, 51.0, False, False)),
+    Motion: (Motion(1, 3, 40, 70, 25.0), Motion(2, 4, 40, 30, 33.0, False, False)),
 }
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -41,7 +41,10 @@ def on_gpu(args):
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda d: str(d)[6:])
 def test_equals_the_float64_reference(case, boundary, dtype):
-    for seed, shape in enumerate((*shapes(case), *FURTHER[case.kind])):
+    # The derivative by length jumps where a pixel lies at a distance of exactly 1: of many pixels,
+    # one is on the other side in float32.
+    further = () if case.name == "motion_blur_grad_length" else FURTHER[case.kind]
+    for seed, shape in enumerate((*shapes(case), *further)):
         if not shape.allows(boundary):
             continue
         args = case.args(shape, boundary, dtype, seed)
