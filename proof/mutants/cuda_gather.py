@@ -47,10 +47,10 @@ MUTANTS = (
         CONV,
     ),
     _bug(
-        "grad_bank: no barrier before the list is used",
+        "grad_bank: chunks of pixels overlap",
         _BANK,
-        "  if (wanted) gpu::write(list + before, thread);\n  gpu::barrier();\n",
-        "  if (wanted) gpu::write(list + before, thread);\n",
+        "(part.chunk * args.tiles + tile) * kBankThreads;",
+        "(part.chunk + tile) * kBankThreads;",
         CONV,
     ),
     _bug(
