@@ -81,6 +81,7 @@ def test_the_gathering_ops_are_checked_and_timed(native):
 
 def test_the_small_calls_are_right(native, monkeypatch):
     assert small_calls.wrong(CPU, ["native"]) == []
+    assert small_calls.wrong_gathers(CPU) == []
     monkeypatch.setattr(small_calls, "_LIMIT", 0.0)
     assert small_calls.wrong(CPU, ["native"])
 
