@@ -59,7 +59,8 @@ def steps(quick: bool) -> list[Step]:
     # What "auto" then chooses is timed too.
     found.append(Step("calibrate", (python, "-m", "benchmarks.gpu.calibrate"), 90))
     timing = (python, "-m", "benchmarks.gpu", *(["--quick"] if quick else []))
-    return [*found, Step("benchmarks", timing, 240)]
+    gather = (python, "-m", "benchmarks.gpu.gather", *(["--size", "512"] if quick else []))
+    return [*found, Step("benchmarks", timing, 240), Step("gather", gather, 120)]
 
 
 def environment() -> dict[str, str]:
@@ -104,7 +105,7 @@ def check(
         found.append((step.name, outcome, seconds))
         say(f"{step.name:<12} {seconds:6.1f} s  {outcome}")
         log = logs / f"{step.name}.log"
-        if log.exists() and (outcome != "ok" or step.name == "benchmarks"):
+        if log.exists() and (outcome != "ok" or step.name in ("benchmarks", "gather")):
             say("\n".join(log.read_text().splitlines()[-40:]))
     return found
 

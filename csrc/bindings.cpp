@@ -16,6 +16,8 @@
 #if defined(BLUROPS_CUDA)
 #include "basis_blur/cuda/cuda.h"
 #include "common/cuda_device.h"
+#include "motion_blur/cuda/cuda.h"
+#include "nu_conv/cuda/cuda.h"
 #include "rl_step/cuda.h"
 #endif
 
@@ -220,6 +222,18 @@ void define_cuda(py::module_& module) {
   define(module, "basis_blur_grad_mixing_cuda_bytes", blurops::basis_blur_grad_mixing_cuda_bytes);
   define(module, "basis_blur_grad_mixing_cuda", blurops::basis_blur_grad_mixing_cuda);
   define(module, "rl_ratios_cuda", blurops::rl_ratios_cuda);
+#define BLUROPS_MEMBER(name)                                       \
+  define(module, #name "_cuda_bytes", blurops::name##_cuda_bytes); \
+  define(module, #name "_cuda", blurops::name##_cuda)
+  BLUROPS_MEMBER(nu_conv);
+  BLUROPS_MEMBER(nu_conv_adjoint);
+  BLUROPS_MEMBER(nu_conv_grad_bank);
+  BLUROPS_MEMBER(nu_conv_grad_weight);
+  BLUROPS_MEMBER(motion_blur);
+  BLUROPS_MEMBER(motion_blur_adjoint);
+  BLUROPS_MEMBER(motion_blur_grad_length);
+  BLUROPS_MEMBER(motion_blur_grad_angle);
+#undef BLUROPS_MEMBER
 }
 #endif
 

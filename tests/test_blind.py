@@ -8,12 +8,10 @@ import torch
 
 import blurops
 from blurmodels.basis_kernels import (
-    average_precision,
     blind_steps,
     blur_map,
     estimate_blind,
     load_denoiser,
-    mean_average_precision,
     plug_and_play,
 )
 from blurops.fields import BlurField, linear_motion_kernel
@@ -147,22 +145,6 @@ def test_blur_map_counts_kernels_below_the_limit():
     field = BlurField(kernels, mixing, {})
     torch.testing.assert_close(blur_map(field), mixing[:, 2:])
     torch.testing.assert_close(blur_map(field, 0.5), mixing[:, 1:2] + mixing[:, 2:])
-
-
-def test_average_precision_by_hand():
-    scores = torch.tensor([[0.9, 0.8, 0.7], [0.7, 0.2, 0.1]])
-    truth = torch.tensor([[1, 0, 1], [0, 1, 0]])
-    # Threshold 0.9: P 1, R 1/3; 0.7, two pixels at once: P 2/4, R 2/3; 0.2: P 3/5, R 1.
-    wanted = 1 / 3 * 1 + 1 / 3 * 2 / 4 + 1 / 3 * 3 / 5
-    assert average_precision(scores, truth) == pytest.approx(wanted)
-    perfect = (truth.float(), truth)
-    empty = (scores, torch.zeros_like(truth))
-    mean = mean_average_precision([(scores, truth), perfect, empty])
-    assert mean == pytest.approx((wanted + 1) / 2)
-    with pytest.raises(ValueError, match="finite"):
-        average_precision(scores / 0, truth)
-    with pytest.raises(ValueError, match="one shape"):
-        average_precision(scores, truth[:1])
 
 
 @pytest.mark.parametrize("name", ["tv", "wavelet"])

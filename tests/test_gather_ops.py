@@ -71,7 +71,7 @@ def assert_exact(case, shape, boundary, dtype, seed, backend, caps="fspecial"):
     """A backend equals the reference in float64, up to rounding."""
     args, exact, bound = truth(case, shape, boundary, dtype, seed, caps)
     keywords = {"caps": caps} if case.kind is Motion else {}
-    result = case.op(*args, boundary=boundary, backend=backend, **keywords)
+    result = case.op(*args, boundary=boundary, backend=backend, precision="high", **keywords)
     assert result.dtype == dtype
     assert result.shape == exact.shape
     if not result.numel():

@@ -11,7 +11,7 @@ from benchmarks import gpu_check
 from benchmarks.cases import MEMBERS, REFERENCE, Case
 from benchmarks.contenders.base import Contender
 from benchmarks.gpu import __main__ as command
-from benchmarks.gpu import calibrate, clock, rates, rows, small_calls
+from benchmarks.gpu import calibrate, clock, gather, rates, rows, small_calls
 from benchmarks.gpu.contenders import ALL, Entrant
 from benchmarks.gpu_check import Step
 from blurops.ops.basis_blur import cuda_tiling, tiling
@@ -72,9 +72,20 @@ def test_the_least_time_by_hand():
     assert rates.least_seconds(REFERENCE, "gradients", at) == pytest.approx(4 * once)
 
 
+def test_the_gathering_ops_are_checked_and_timed(native):
+    ours = [c for c in gather.CONTENDERS if c[1] == "blurops, high"]
+    wrong = ("motion_blur", "wrong", lambda field: 1.01 * field.image)
+    found = gather.rows(34, CPU, (*ours, wrong))
+    assert {row["op"] for row in found} == set(gather.MEMBERS)
+    for row in found:
+        wrong = row["contender"] == "wrong"
+        assert (row["note"], "call_ms" in row) == ("wrong" if wrong else "", not wrong), row
+
+
 def test_the_small_calls_are_right(native, monkeypatch):
     assert small_calls.wrong(CPU, ["native"]) == []
     assert small_calls.wrong_steps(CPU) == []
+    assert small_calls.wrong_gathers(CPU) == []
     monkeypatch.setattr(small_calls, "_LIMIT", 0.0)
     assert small_calls.wrong(CPU, ["native"])
     assert len(small_calls.wrong_steps(CPU)) == 4
@@ -138,7 +149,8 @@ def test_the_check_needs_more_than_an_exit_status(tmp_path):
 
 def test_the_check_watches_with_every_tool_and_ends_in_time():
     steps = {step.name: step for step in gpu_check.steps(quick=False)}
-    assert list(steps) == ["build", "tests", *gpu_check.TOOLS, "calibrate", "benchmarks"]
+    names = ["build", "tests", *gpu_check.TOOLS, "calibrate", "benchmarks", "gather"]
+    assert list(steps) == names
     for tool in gpu_check.TOOLS:
         assert steps[tool].clean
     assert gpu_check.environment()["TRITON_INTERPRET"] == "0"

@@ -10,6 +10,8 @@ import sys
 import torch
 
 import blurops
+from benchmarks.gather import make_field
+from benchmarks.gpu import gather
 from blurops import _native, _triton
 from blurops.testing import CASES, Shape, relative_error
 
@@ -75,6 +77,22 @@ def wrong_steps(device: torch.device) -> list[str]:
     return found
 
 
+def wrong_gathers(device: torch.device) -> list[str]:
+    """The same of NU-Conv and motion blur, whose native kernels are looked at."""
+    found = []
+    for kind in ("smooth", "random"):
+        field = make_field(18, 70, kind == "smooth")
+        for op in gather.MEMBERS:
+            exact = gather.member(op, field, backend="reference")
+            for precision in ("default", "high"):
+                options = {"backend": "native", "precision": precision}
+                result = gather.member(op, gather.on(device, field), **options)
+                error = gather.error_of(result.cpu(), exact)
+                if not error <= _LIMIT:
+                    found.append(f"{op} {kind} {precision}: {error}")
+    return found
+
+
 def main() -> int:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     reasons = blurops.backends()
@@ -85,6 +103,8 @@ def main() -> int:
     if device.type == "cpu" and not _triton.interpreting():
         backends = [name for name in backends if name != "triton"]
     found = [*wrong(device, backends), *wrong_steps(device)]
+    if "native" in backends:
+        found += wrong_gathers(device)
     print("\n".join(found) or f"every call is right on {', '.join(backends)}")
     return 1 if found else 0
 

@@ -51,6 +51,10 @@ BLUROPS_DEVICE void write(T* shared, T value) {
   *shared = value;
 }
 
+// Sets bits of a shared word, whoever else sets some: the order does not matter. A barrier must
+// stand before they are read.
+BLUROPS_DEVICE void set_bits(uint32_t* shared, uint32_t bits) { atomicOr(shared, bits); }
+
 // All threads of the block, of the warp: what was written before is seen after.
 BLUROPS_DEVICE void barrier() { __syncthreads(); }
 BLUROPS_DEVICE void warp_barrier() { __syncwarp(); }
@@ -63,6 +67,10 @@ BLUROPS_DEVICE void keep_order() { __syncwarp(); }
 BLUROPS_DEVICE float shuffle_xor(float value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
+
+// Bit i: whether lane i says yes. Orders no memory.
+BLUROPS_DEVICE uint32_t ballot(bool yes) { return __ballot_sync(0xffffffffu, yes); }
+BLUROPS_DEVICE int count_bits(uint32_t bits) { return __popc(bits); }
 
 // Starts copying 16 aligned bytes to shared memory, if `wanted`; zeros where they are not `there`.
 // They have arrived for this thread after wait_copies, for the others after a barrier besides.

@@ -15,9 +15,6 @@ namespace {
 // Channels that share a pass over the weights.
 constexpr int kChannelGroup = 4;
 
-// Beyond so many radians an angle is left to the mathematical library.
-constexpr double kFarTurn = 1e5;
-
 int64_t map_of(const MotionPlan& plan, int64_t n) { return plan.maps_batched ? n : 0; }
 
 // The sharp pixels that row y of the blurred image is at, for offset (0, 0).
@@ -47,54 +44,30 @@ void lines_unit(const MotionPlan& plan, int64_t unit, void*) {
   }
   A* row = planes + plan.pad;
   for (int64_t x = 0; x < p.out_width; ++x) {
-    const double half = (static_cast<double>(load(length[x])) - 1) * 0.5;
-    const double turn = static_cast<double>(load(angle[x]));
-    double cosine, sine;
-    direction(turn, &cosine, &sine);
-    if (turn > kFarTurn || turn < -kFarTurn) {
-      cosine = std::cos(turn);
-      sine = std::sin(turn);
-    }
-    // A motion of length 1 has its neighbours at a distance of exactly 1, and changes nothing.
-    const bool still = half <= 0 && !plan.derivative;
-    cosine = still ? 1.0 : cosine;
-    sine = still ? 0.0 : sine;
-    A high_cos = static_cast<A>(cosine), high_sin = static_cast<A>(sine);
-    if (sizeof(A) == 4) {
-      constexpr float kRound = 3 * 1024.0f;  // 1.5 * 2^23 / 2^12
-      high_cos = (high_cos + kRound) - kRound;
-      high_sin = (high_sin + kRound) - kRound;
-    }
-    row[kCos * pitch + x] = high_cos;
-    row[kCosLo * pitch + x] = static_cast<A>(cosine - static_cast<double>(high_cos));
-    row[kSin * pitch + x] = high_sin;
-    row[kSinLo * pitch + x] = static_cast<A>(sine - static_cast<double>(high_sin));
-    row[kHalf * pitch + x] = static_cast<A>(half);
-    row[kLimit * pitch + x] = static_cast<A>(std::ceil(half * half));
+    const Motion<A> motion = motion_of<A>(load(length[x]), load(angle[x]), plan.derivative);
+    row[kCos * pitch + x] = motion.cos;
+    row[kCosLo * pitch + x] = motion.cos_lo;
+    row[kSin * pitch + x] = motion.sin;
+    row[kSinLo * pitch + x] = motion.sin_lo;
+    row[kHalf * pitch + x] = motion.half;
+    row[kLimit * pitch + x] = motion.limit;
   }
   A* bounds = bounds_row<A>(plan.bounds, plan, map, y);
   for (int64_t b = 0; b < plan.blocks; ++b, bounds += kBounds) {
-    constexpr A kFar = A(1e9), kFlat = A(1e-6);
+    constexpr A kFar = A(1e9);
     A found[kBounds] = {kFar, -kFar, 0, -1, -1, kFar};
     for (int64_t i = 0; i < Simd<A>::kLanes; ++i) {
       const int64_t x = b * Simd<A>::kLanes + i - plan.pad;
       if (x < 0 || x >= p.out_width) continue;
-      const A c = row[kCos * pitch + x] + row[kCosLo * pitch + x];
-      A s = row[kSin * pitch + x] + row[kSinLo * pitch + x];
-      const A half = row[kHalf * pitch + x];
-      const A across = half * (c < 0 ? -c : c), down = half * (s < 0 ? -s : s);
-      // A line that is level within a window has weight in all columns of its rows.
-      if (s < kFlat && s > -kFlat) s = s < 0 ? -kFlat : kFlat;
-      const A cot = c / s;
-      found[kCotLow] = smaller(found[kCotLow], cot);
-      found[kCotHigh] = larger(found[kCotHigh], cot);
-      found[kSpread] = larger(found[kSpread], s < 0 ? -1 / s : 1 / s);
-      const bool more = plan.derivative;
-      const A far_x = more ? std::floor(across) + 1 : std::ceil(across);
-      const A far_y = more ? std::floor(down) + 1 : std::ceil(down);
-      const A reach = static_cast<A>(p.reach);
-      found[kReachX] = larger(found[kReachX], smaller(far_x, reach));
-      found[kReachY] = larger(found[kReachY], smaller(far_y, reach));
+      const Extent<A> extent =
+          extent_of(row[kCos * pitch + x] + row[kCosLo * pitch + x],
+                    row[kSin * pitch + x] + row[kSinLo * pitch + x], row[kHalf * pitch + x],
+                    plan.derivative, static_cast<A>(p.reach));
+      found[kCotLow] = smaller(found[kCotLow], extent.cot);
+      found[kCotHigh] = larger(found[kCotHigh], extent.cot);
+      found[kSpread] = larger(found[kSpread], extent.spread);
+      found[kReachX] = larger(found[kReachX], extent.right);
+      found[kReachY] = larger(found[kReachY], extent.down);
       found[kLimitLow] = smaller(found[kLimitLow], row[kLimit * pitch + x]);
     }
     for (int k = 0; k < kBounds; ++k) bounds[k] = found[k];
@@ -141,8 +114,8 @@ template <bool kSegment, bool kInner, typename A>
 inline __attribute__((always_inline)) typename Simd<A>::Vec weigh(const Line<A>& line, int64_t q,
                                                                   int64_t p) {
   const A down = static_cast<A>(q), right = static_cast<A>(p);
-  if (kInner) return weight_of<A>(magnitude<A>(line.across(down, right)));
-  return weight_of<A>(place<kSegment>(line, down, right).distance);
+  if (kInner) return weight_of<Vectors<A>>(magnitude_of(line.across(down, right), A(0)));
+  return weight_of<Vectors<A>>(place<kSegment>(line, down, right).distance);
 }
 
 // Channels c .. c + kCount - 1 of row y, a vector at a time.
@@ -304,28 +277,6 @@ void adjoint_unit(const MotionPlan& plan, int64_t unit, void* scratch) {
   }
 }
 
-// The derivative of the weight by length or angle where the line ends or beside it.
-template <bool kAngle, bool kInner, typename A>
-inline __attribute__((always_inline)) typename Simd<A>::Vec slope_of(const Place<A>& at,
-                                                                     const Line<A>& line) {
-  using Vec = typename Simd<A>::Vec;
-  // From the right, a pixel at a distance of exactly 1 counts already.
-  constexpr A kEdge =
-      A(1) + (sizeof(A) == 4 ? A(16 * 1.1920929e-7) : A(16 * 2.220446049250313e-16));
-  const Vec zero = {};
-  if (kAngle) {
-    // Zero on the ridge of the line.
-    const Vec side = at.across > A(0) ? -at.along : (at.across < A(0) ? at.along : zero);
-    if (kInner) return at.distance < A(1) ? side : zero;
-    const Vec signed_half = at.along > A(0) ? line.half : (at.along < A(0) ? -line.half : zero);
-    const Vec end = at.distance > A(0) ? -at.across * signed_half / at.distance : zero;
-    return at.distance < A(1) ? (at.cap ? end : side) : zero;
-  }
-  if (kInner) return zero;
-  const Vec end = at.distance > A(0) ? A(0.5) * at.beyond / at.distance : zero;
-  return at.cap ? (at.distance <= kEdge ? end : zero) : zero;
-}
-
 // What a vector of pixels sums for its gradient by length or angle: the derivatives of the weights,
 // and these times what they weigh.
 template <typename A>
@@ -356,15 +307,15 @@ void add_gradients(const MotionPlan& plan, int64_t n, int64_t y, int64_t x, cons
       bound, [&](int64_t q, int64_t offset, auto inner) __attribute__((always_inline)) {
         constexpr bool kInner = decltype(inner)::value == 1;
         const A down = static_cast<A>(q), right = static_cast<A>(offset);
-        Place<A> where;
+        PlaceOf<Vectors<A>> where;
         if (kInner) {
           where.across = line.across(down, right);
           where.along = line.along(down, right);
-          where.distance = magnitude<A>(where.across);
+          where.distance = magnitude_of(where.across, A(0));
         } else {
           where = place<kSegment>(line, down, right);
         }
-        const auto weight = weight_of<A>(where.distance);
+        const auto weight = weight_of<Vectors<A>>(where.distance);
         const A* source = image + q * plan.pitch + offset;
         auto product = V::read(grads) * V::read(source);
         for (int64_t c = 1; c < p.channels; ++c) {

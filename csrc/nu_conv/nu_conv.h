@@ -22,8 +22,8 @@ struct NuConv {
   bool index_batched;          // index is (N, J, out_height, out_width), else (1, ...)
   bool weight_batched;         // likewise
 
-  int64_t out_channels() const { return own ? 1 : channels; }
-  int64_t bank_channels() const { return own ? channels : 1; }
+  BLUROPS_HD int64_t out_channels() const { return own ? 1 : channels; }
+  BLUROPS_HD int64_t bank_channels() const { return own ? channels : 1; }
 };
 
 // All tensors are contiguous and of problem.dtype, the index int32 and inside the bank. The result

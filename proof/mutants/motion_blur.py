@@ -19,8 +19,8 @@ _LINE = "blurops/ops/motion_blur/line.py"
 _REFERENCE = "blurops/ops/motion_blur/reference.py"
 _OP = "blurops/ops/motion_blur/op.py"
 _SHAPES = "blurops/ops/motion_blur/shapes.py"
-_LINES = "csrc/motion_blur/lines.h"
 _KERNELS = "csrc/motion_blur/kernels.cpp"
+_FORMULA = "csrc/motion_blur/formula.h"
 
 REFERENCE = (
     Mutant(
@@ -121,9 +121,9 @@ REFERENCE = (
 CPP = (
     Mutant(
         "motion_blur native: the overshoot at the caps has the wrong sign",
-        _LINES,
-        "at.beyond = magnitude<A>(at.along) - line.half;",
-        "at.beyond = magnitude<A>(at.along + A(0.2) * at.across) - line.half;",
+        _FORMULA,
+        "at.beyond = magnitude_of(at.along, A(0)) - line.half;",
+        "at.beyond = magnitude_of(at.along + A(0.2) * at.across, A(0)) - line.half;",
         NATIVE,
     ),
     Mutant(
@@ -135,14 +135,14 @@ CPP = (
     ),
     Mutant(
         "motion_blur native: the columns of a row are those of the mirrored line",
-        _LINES,
-        "const A one = -static_cast<A>(q) * bound[kCotLow],",
-        "const A one = static_cast<A>(q) * bound[kCotLow],",
+        _FORMULA,
+        "const A one = -q * cot_low,",
+        "const A one = q * cot_low,",
         NATIVE,
     ),
     Mutant(
         "motion_blur native: an odd number of quarter turns is taken for an even one",
-        _LINES,
+        _FORMULA,
         "const bool odd = (pairs - kRound) * 2 != turns;",
         "const bool odd = (pairs - kRound) * 2 > turns;",
         NATIVE,
@@ -150,7 +150,7 @@ CPP = (
     Mutant(
         "motion_blur native: cosines keep 12 bits",
         _KERNELS,
-        "row[kCosLo * pitch + x] = static_cast<A>(cosine - static_cast<double>(high_cos));",
+        "row[kCosLo * pitch + x] = motion.cos_lo;",
         "row[kCosLo * pitch + x] = A(0);",
         NATIVE,
     ),

@@ -13,7 +13,7 @@ REPEATS = Selection((_CONTRACT,), "(half_types or nan or layouts) and native and
 _REFERENCE = "blurops/ops/nu_conv/reference.py"
 _OP = "blurops/ops/nu_conv/op.py"
 _SHAPES = "blurops/ops/nu_conv/shapes.py"
-_PY_NATIVE = "blurops/ops/nu_conv/native.py"
+_LAUNCH = "blurops/ops/gather_cuda.py"
 _PIXEL = "csrc/nu_conv/pixel.h"
 _KERNELS = "csrc/nu_conv/kernels.cpp"
 _CPU = "csrc/nu_conv/cpu.cpp"
@@ -155,7 +155,7 @@ CPP = (
     ),
     Mutant(
         "nu_conv native: inputs are taken for contiguous",
-        _PY_NATIVE,
+        _LAUNCH,
         "*(t.contiguous() for t in tensors)",
         "*tensors",
         REPEATS,

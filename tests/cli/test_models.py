@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import blurops
-from blurmodels.basis_kernels import TwoHeadsNetwork, average_precision, blur_map, estimate_field
+from blurmodels.basis_kernels import TwoHeadsNetwork, blur_map, estimate_field
+from blurmodels.evaluation import average_precision
 from blurops.cli import _models
 from blurops.fields import load_field
 from blurops.images import Image, read_image, write_image
@@ -88,8 +89,8 @@ def test_detect(files, weights, succeed):
     field = load_field(files / "f.safetensors")
     norms = field.kernels.flatten(2).norm(dim=2).flatten().sort().values
     limit = round(float(norms[0] + norms[1]) / 2, 4)
-    truth = (scene(channels=1) > 0.4).float()
-    write_image(files / "mask.png", truth)
+    truth = scene(channels=1) > 0.4
+    write_image(files / "mask.png", truth.float())
     out = succeed(
         *("detect", files / "photo.png", "--field", files / "f.safetensors", "--limit", limit),
         *("-o", files / "m.tif", "--truth", files / "mask.png"),

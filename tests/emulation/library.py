@@ -41,9 +41,9 @@ def compiler() -> str | None:
     return shutil.which("g++") or shutil.which("clang++")
 
 
-def build(first: int, last: int) -> Path:
+def build(first: int, last: int, driver: str = "driver.cpp") -> Path:
     """The library with the instances ``taps_class`` = first .. last; kept below build/."""
-    source = HERE / "driver.cpp"
+    source = HERE / driver
     command = [
         compiler(), *FLAGS, "-fPIC", "-shared", "-DBLUROPS_EMULATE",
         f"-DBLUROPS_CUDA_FIRST={first}", f"-DBLUROPS_CUDA_LAST={last}",

@@ -8,30 +8,35 @@ from typing import Any
 from torch import Tensor
 
 from blurops import _native
+from blurops.ops import gather_cuda
 from blurops.ops.motion_blur import shapes
+
+# On a GPU nobody looks how long the motions are; where nothing else limits them, this does.
+FARTHEST = 512
 
 
 def supports(args: tuple, options: dict) -> str | None:
     """``None`` when the compiled module can serve the call, else why not."""
-    reason = _native.missing_reason()
-    if reason is not None:
-        return reason
-    if args[0].device.type != "cpu":
-        return f"it has kernels for the CPU only, and the input is on {args[0].device}"
-    if options["method"] == "fft":
+    reason = gather_cuda.reason(args)
+    if reason is None and options["method"] == "fft":
         return "it sums over the taps and has no spectra"
-    return None
+    return reason
 
 
 def _reach(length: Tensor, room: int | None, derivative: bool) -> int:
-    """How far the longest motion has weight, or in its derivative is about to have some."""
+    """How far the longest motion has weight, or in its derivative is about to have some.
+
+    On a GPU, how far motions may go: to look at them is to wait for the device.
+    """
+    if length.is_cuda:
+        return FARTHEST if room is None else min(room, FARTHEST)
     longest = float(length.max())
     reach = math.floor((longest - 1) / 2) + 1 if derivative else shapes.reach(longest)
     return reach if room is None else min(reach, room)
 
 
 def _launch(
-    launcher: str,
+    member: str,
     out: Tensor,
     tensors: Sequence[Tensor],
     *more: Tensor,
@@ -67,8 +72,8 @@ def _launch(
         length_batched=length.shape[0] > 1,
         angle_batched=angle.shape[0] > 1,
     )
-    contiguous = [t.contiguous() for t in (*tensors, length, angle)]
-    _native.call(launcher, problem, *contiguous, out, *more)
+    launch = gather_cuda.LAUNCH[out.device.type]
+    launch(member, problem, (*tensors, length, angle), out, (), *more)
     return out
 
 
@@ -79,7 +84,7 @@ def motion_blur(
     """See :func:`blurops.motion_blur`."""
     out = image.new_empty(*image.shape[:2], *length.shape[-2:])
     return _launch(
-        "motion_blur_cpu", out, (image,),
+        "motion_blur", out, (image,),
         image=image.shape, length=length, angle=angle, caps=caps, boundary=boundary,
     )  # fmt: skip
 
@@ -91,7 +96,7 @@ def motion_blur_adjoint(
     """See :func:`blurops.motion_blur_adjoint`."""
     out = image.new_empty(*image.shape[:2], *(image.shape[-2:] if size is None else size))
     return _launch(
-        "motion_blur_adjoint_cpu", out, (image,),
+        "motion_blur_adjoint", out, (image,),
         image=out.shape, length=length, angle=angle, caps=caps, boundary=boundary,
     )  # fmt: skip
 
@@ -102,7 +107,7 @@ def motion_blur_grad_length(
 ) -> Tensor:  # fmt: skip
     """See :func:`blurops.motion_blur_grad_length`."""
     return _launch(
-        "motion_blur_grad_length_cpu", grad.new_empty(length.shape), (grad, image),
+        "motion_blur_grad_length", grad.new_empty(length.shape), (grad, image),
         image=image.shape, length=length, angle=angle, caps=caps, boundary=boundary,
         derivative=True,
     )  # fmt: skip
@@ -114,7 +119,7 @@ def motion_blur_grad_angle(
 ) -> Tensor:  # fmt: skip
     """See :func:`blurops.motion_blur_grad_angle`."""
     return _launch(
-        "motion_blur_grad_angle_cpu", grad.new_empty(angle.shape), (grad, image),
+        "motion_blur_grad_angle", grad.new_empty(angle.shape), (grad, image),
         image=image.shape, length=length, angle=angle, caps=caps, boundary=boundary,
         derivative=True,
     )  # fmt: skip
@@ -124,10 +129,16 @@ def motion_blur_backward(
     grad: Tensor, image: Tensor, length: Tensor, angle: Tensor, *, caps: str, boundary: str,
     method: str, precision: str,
 ) -> list[Tensor]:  # fmt: skip
-    """The gradients by length and angle in one sweep; these are batched alike."""
+    """The gradients by length and angle in one sweep, on the CPU; these are batched alike."""
+    if grad.is_cuda:
+        options: Any = {
+            "caps": caps, "boundary": boundary, "method": method, "precision": precision,
+        }  # fmt: skip
+        members = (motion_blur_grad_length, motion_blur_grad_angle)
+        return [member(grad, image, length, angle, **options) for member in members]
     outs = [grad.new_empty(length.shape), grad.new_empty(angle.shape)]
     _launch(
-        "motion_blur_backward_cpu", outs[0], (grad, image), outs[1],
+        "motion_blur_backward", outs[0], (grad, image), outs[1],
         image=image.shape, length=length, angle=angle, caps=caps, boundary=boundary,
         derivative=True,
     )  # fmt: skip

@@ -7,22 +7,19 @@ from typing import Any
 from torch import Tensor
 
 from blurops import _native
+from blurops.ops import gather_cuda
 
 
 def supports(args: tuple, options: dict) -> str | None:
     """``None`` when the compiled module can serve the call, else why not."""
-    reason = _native.missing_reason()
-    if reason is not None:
-        return reason
-    if args[0].device.type != "cpu":
-        return f"it has kernels for the CPU only, and the input is on {args[0].device}"
-    if options["method"] == "fft":
+    reason = gather_cuda.reason(args)
+    if reason is None and options["method"] == "fft":
         return "it sums over the taps and has no spectra"
-    return None
+    return reason
 
 
 def _launch(
-    launcher: str,
+    member: str,
     out: Tensor,
     tensors: Sequence[Tensor],
     *,
@@ -31,6 +28,7 @@ def _launch(
     index: Tensor,
     weight: Sequence[int],
     boundary: str,
+    precision: str,
 ) -> Tensor:
     """Call a launcher; ``image`` (the sharp one), ``bank`` and ``weight`` are their shapes."""
     if image[0] == 0:
@@ -56,7 +54,8 @@ def _launch(
         index_batched=index.shape[0] > 1,
         weight_batched=weight[0] > 1,
     )
-    _native.call(launcher, problem, *(t.contiguous() for t in tensors), out)
+    launch = gather_cuda.LAUNCH[out.device.type]
+    launch(member, problem, tensors, out, (precision == "high",))
     return out
 
 
@@ -74,8 +73,9 @@ def nu_conv(
     channels = image.shape[1] if bank.ndim == 3 else 1
     out = image.new_empty(image.shape[0], channels, *index.shape[-2:])
     return _launch(
-        "nu_conv_cpu", out, (image, bank, index, weight),
+        "nu_conv", out, (image, bank, index, weight),
         image=image.shape, bank=bank.shape, index=index, weight=weight.shape, boundary=boundary,
+        precision=precision,
     )  # fmt: skip
 
 
@@ -95,8 +95,9 @@ def nu_conv_adjoint(
     channels = image.shape[1] if bank.ndim == 3 else bank.shape[1]
     out = image.new_empty(image.shape[0], channels, *size)
     return _launch(
-        "nu_conv_adjoint_cpu", out, (image, bank, index, weight),
+        "nu_conv_adjoint", out, (image, bank, index, weight),
         image=out.shape, bank=bank.shape, index=index, weight=weight.shape, boundary=boundary,
+        precision=precision,
     )  # fmt: skip
 
 
@@ -114,8 +115,9 @@ def nu_conv_grad_bank(
     """See :func:`blurops.nu_conv_grad_bank`."""
     out = grad.new_empty(*bank_shape)
     return _launch(
-        "nu_conv_grad_bank_cpu", out, (grad, image, index, weight),
+        "nu_conv_grad_bank", out, (grad, image, index, weight),
         image=image.shape, bank=bank_shape, index=index, weight=weight.shape, boundary=boundary,
+        precision=precision,
     )  # fmt: skip
 
 
@@ -133,6 +135,7 @@ def nu_conv_grad_weight(
     """See :func:`blurops.nu_conv_grad_weight`."""
     out = grad.new_empty(1 if shared else grad.shape[0], *index.shape[1:])
     return _launch(
-        "nu_conv_grad_weight_cpu", out, (grad, image, bank, index),
+        "nu_conv_grad_weight", out, (grad, image, bank, index),
         image=image.shape, bank=bank.shape, index=index, weight=out.shape, boundary=boundary,
+        precision=precision,
     )  # fmt: skip

@@ -10,6 +10,7 @@
 
 #include "basis_blur/basis_blur.h"
 #include "basis_blur/cuda/layout.h"
+#include "gpu/workspace.h"
 
 // The instances: taps_class of the kernels' width, from and to. Tests compile fewer.
 #ifndef BLUROPS_CUDA_FIRST
@@ -19,24 +20,7 @@
 
 namespace blurops::cuda {
 
-// Hands out pieces of the workspace; from a null start, only their sum counts.
-class Workspace {
- public:
-  explicit Workspace(void* start) : start_(static_cast<unsigned char*>(start)) {}
-
-  template <typename T>
-  T* take(int64_t count) {
-    constexpr int64_t kAlignment = 256;
-    const int64_t at = bytes_;
-    bytes_ += (count * static_cast<int64_t>(sizeof(T)) + kAlignment - 1) / kAlignment * kAlignment;
-    return start_ == nullptr ? nullptr : reinterpret_cast<T*>(start_ + at);
-  }
-  int64_t bytes() const { return bytes_; }
-
- private:
-  unsigned char* start_;
-  int64_t bytes_ = 0;
-};
+using gpu::Workspace;
 
 struct Plan {
   const char* launcher;

@@ -7,19 +7,17 @@ Adaptive Basis Decomposition".
 
 from blurmodels.basis_kernels.blind import estimate_blind
 from blurmodels.basis_kernels.denoisers import load_denoiser
-from blurmodels.basis_kernels.detect import average_precision, blur_map, mean_average_precision
+from blurmodels.basis_kernels.detect import blur_map
 from blurmodels.basis_kernels.estimate import estimate_field, network_input
 from blurmodels.basis_kernels.network import TwoHeadsNetwork
 from blurmodels.basis_kernels.plug_and_play import plug_and_play
 
 __all__ = [
     "TwoHeadsNetwork",
-    "average_precision",
     "blur_map",
     "estimate_blind",
     "estimate_field",
     "load_denoiser",
-    "mean_average_precision",
     "network_input",
     "plug_and_play",
 ]

@@ -179,7 +179,8 @@ def register(commands: Any) -> None:
 
 
 def _detect(args: argparse.Namespace) -> None:
-    from blurmodels.basis_kernels.detect import average_precision, blur_map
+    from blurmodels.basis_kernels.detect import blur_map
+    from blurmodels.evaluation import average_precision
 
     if args.field is None:
         _check_source(args, "detect")

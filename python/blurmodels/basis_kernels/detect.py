@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where a photograph is blurred, and how well a map of that agrees with the truth."""
-
-from collections.abc import Iterable
-from typing import Any
+"""Where a photograph is blurred."""
 
 import torch
 from torch import Tensor
@@ -41,55 +38,3 @@ def blur_map(field: BlurField, limit: float = NORM_LIMIT) -> Tensor:
         raise ValueError(f"blur_map: limit must be positive, got {limit!r}")
     spreads = field.kernels.flatten(2).norm(dim=2) < limit
     return torch.einsum("nb,nbhw->nhw", spreads.to(field.mixing.dtype), field.mixing)[:, None]
-
-
-def average_precision(scores: Tensor, truth: Tensor) -> float:
-    """The area below the curve of precision against recall, `sum_n (R_n - R_(n-1)) P_n`.
-
-    The sum runs over the distinct scores, from the highest down; pixels of one score enter
-    together, and nothing is interpolated.
-
-    Args:
-        scores: any shape, larger where blur is likelier, finite.
-        truth: of the same shape, not 0 where there is blur.
-
-    Returns:
-        A number in (0, 1], or NaN if no pixel is blurred.
-
-    Raises:
-        ValueError: the shapes differ, there is no pixel, or a score is not finite.
-
-    Example:
-        >>> average_precision(torch.tensor([0.9, 0.8, 0.1]), torch.tensor([1, 0, 1]))
-        0.8333333333333333
-    """
-    if scores.shape != truth.shape or scores.numel() == 0:
-        got = f"{tuple(scores.shape)} and {tuple(truth.shape)}"
-        raise ValueError(
-            f"average_precision: scores and truth must have one shape, not empty, got {got}"
-        )
-    if not bool(torch.isfinite(scores).all()):
-        raise ValueError("average_precision: scores must be finite, got NaN or infinity")
-    order = scores.flatten().argsort(descending=True)
-    ranked, hits = scores.flatten()[order], (truth.flatten()[order] != 0).double().cumsum(0)
-    # The last pixel of each score.
-    ends = torch.cat([ranked[1:] != ranked[:-1], torch.ones_like(ranked[:1], dtype=torch.bool)])
-    hits, places = hits[ends], torch.nonzero(ends).flatten().double() + 1
-    gains = torch.diff(hits, prepend=hits.new_zeros(1))
-    return float((gains * hits / places).sum() / hits[-1])
-
-
-def mean_average_precision(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """The mean over images of `average_precision`, as table 4 of the paper's first version has it.
-
-    Args:
-        pairs: scores and truth of each image; those without any blurred pixel are left out.
-
-    Returns:
-        The mean, or NaN if no image is left.
-
-    Raises:
-        ValueError: as `average_precision` does.
-    """
-    values: list[Any] = [average_precision(scores, truth) for scores, truth in pairs]
-    return float(torch.tensor(values, dtype=torch.float64).nanmean()) if values else float("nan")

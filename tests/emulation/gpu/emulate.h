@@ -53,6 +53,10 @@ void write(T* shared, T value) {
   }
 }
 
+inline void set_bits(uint32_t* shared, uint32_t bits) {
+  if (emulation::block().shadow.set(shared)) *shared |= bits;
+}
+
 inline void barrier() { emulation::block().barrier(); }
 inline void warp_barrier() {
   const int warp = thread_index() / 32;
@@ -73,6 +77,20 @@ inline float shuffle_xor(float value, int mask) {
   std::memcpy(&value, result, sizeof value);
   return value;
 }
+
+inline uint32_t ballot(bool yes) {
+  const uint32_t mine = yes;
+  uint32_t bits;
+  const unsigned char* result =
+      emulation::block().meet("ballot", &mine, sizeof mine, [](emulation::Meeting& meeting) {
+        uint32_t all = 0;
+        for (int lane = 0; lane < 32; ++lane) all |= meeting.operands[lane][0] ? 1u << lane : 0u;
+        for (int lane = 0; lane < 32; ++lane) std::memcpy(meeting.results[lane], &all, sizeof all);
+      });
+  std::memcpy(&bits, result, sizeof bits);
+  return bits;
+}
+inline int count_bits(uint32_t bits) { return __builtin_popcount(bits); }
 
 inline void copy_async(bool wanted, void* shared, const void* global, bool there) {
   if (wanted) emulation::block().copy(shared, global, there);

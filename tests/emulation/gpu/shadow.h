@@ -48,6 +48,15 @@ class Shadow {
     });
   }
 
+  // An atomic change, which only those that are not need a barrier from.
+  bool set(const void* address) {
+    return each("atomic", address, 4, [this](Word& word) {
+      if (!word.atomic || word.writer_block_epoch != block_epoch_) check_write(word);
+      note_writer(word);
+      word.atomic = true;
+    });
+  }
+
   // An asynchronous copy writes at any time between its start and the end of its wait.
   bool start_copy(const void* address) {
     if (reinterpret_cast<uintptr_t>(address) % 16 != 0) fault("a copy to an unaligned address");
@@ -71,8 +80,8 @@ class Shadow {
 
  private:
   struct Word {
-    int16_t writer = -1, reader = -1;  // threads; -1: nobody
-    bool in_flight = false;
+    int16_t writer = -1, reader = -1;                   // threads; -1: nobody
+    bool in_flight = false, atomic = false;             // the last write was
     bool read_by_lanes = false, read_by_warps = false;  // of several threads, warps
     uint32_t writer_block_epoch = 0, writer_warp_epoch = 0;
     uint32_t reader_block_epoch = 0, reader_warp_epoch = 0;
@@ -117,6 +126,7 @@ class Shadow {
   }
 
   void note_writer(Word& word) {
+    word.atomic = false;
     word.writer = static_cast<int16_t>(thread_);
     word.writer_block_epoch = block_epoch_;
     word.writer_warp_epoch = warp_epoch_[warp()];
