@@ -45,13 +45,6 @@ MUTANTS = (
         BLIND,
     ),
     Mutant(
-        "detection: pixels of one score enter one by one",
-        f"{_FOLDER}detect.py",
-        "ends = torch.cat([ranked[1:] != ranked[:-1],",
-        "ends = torch.cat([torch.ones_like(ranked[1:], dtype=torch.bool),",
-        BLIND,
-    ),
-    Mutant(
         "plug and play: the forward blur in place of its adjoint",
         f"{_FOLDER}plug_and_play.py",
         "(operator.T @ residual)",
