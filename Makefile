@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
 # Files of tests run side by side, one process a core; PYTEST_ARGS='-n 0' runs them in turn.
-PYTEST_WORKERS := -n auto --maxprocesses 8 --dist loadfile
+PYTEST_WORKERS := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 BENCH_ARGS ?=
 
 BIN := $(VENV)/bin

@@ -40,8 +40,8 @@ def group_of(channels: int) -> int:
 
 
 def step_of(tensor: Tensor) -> int:
-    """Elements from one sample to the next; 0 where one serves all."""
-    return tensor.stride(0) if tensor.shape[0] > 1 else 0
+    """Elements from one sample to the next of a contiguous copy; 0 where one serves all."""
+    return tensor[0].numel() if tensor.shape[0] > 1 else 0
 
 
 def working_type(tensor: Tensor) -> torch.dtype:

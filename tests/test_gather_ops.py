@@ -343,7 +343,7 @@ def test_a_forward_tangent_is_refused_not_dropped(case):
     args = case.args(small(case), "reflect", torch.float32, 25)
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(args[0], torch.ones_like(args[0]))
-        with pytest.raises(NotImplementedError, match=f"{case.name}: a tensor must"):
+        with pytest.raises(NotImplementedError, match=f"must go to blurops.func.{case.name},"):
             getattr(blurops, case.name)(dual, *args[1:])
 
 

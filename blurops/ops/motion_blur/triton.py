@@ -122,7 +122,7 @@ def _lines(length: Tensor, angle: Tensor, room: int, caps: str) -> tuple[Tensor,
     _triton.launch(
         _kernels().lines, programs, *_motion(length, angle), lines, reach,
         room, *size, size[0] * size[1], step_of(length), step_of(angle),
-        like=lines, ACC=_triton.sums_type(length.dtype), SEGMENT=caps == "segment", **tile,
+        like=length, ACC=_triton.sums_type(length.dtype), SEGMENT=caps == "segment", **tile,
     )  # fmt: skip
     return lines, reach.amax(0)
 
