@@ -75,7 +75,7 @@ MUTANTS = (
     Mutant(
         "triton: a batch's own mixing is read as the first sample's",
         _TILES,
-        "return tensor.stride(0) if tensor.shape[0] > 1 else 0",
+        "return tensor[0].numel() if tensor.shape[0] > 1 else 0",
         "return 0",
         VALUES,
     ),
