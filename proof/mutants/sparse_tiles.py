@@ -75,8 +75,8 @@ SPARSE = (
     Mutant(
         "sparse tiles: a basis without a partner is left out",
         _PASSES,
-        "  if (waiting != BasisPair::kNone) add({waiting, BasisPair::kNone});\n",
-        "",
+        "  if (waiting != BasisPair::kNone) add(",
+        "  if (waiting != BasisPair::kNone && s.pair_count == 0) add(",
         STRUCTURE,
     ),
     Mutant(
