@@ -139,6 +139,16 @@ def test_one_basis_for_all(boundary, channels):
     assert_family(shape, TILES, boundary, seed=17, change=dark)
 
 
+def test_more_single_kernels_than_memory_is_taken_for():
+    """33 spectra of 256 x 256 are more than 16 MB: the neighbours' pairs have to serve."""
+
+    def every_other(tensors):
+        tensors["mixing"][:, 1::2] = 0
+
+    shape = Shape(1, 1, 20, 30, 66, 3, 3)
+    assert_family(shape, Tiling(256, 256), "reflect", seed=21, change=every_other)
+
+
 @pytest.mark.parametrize("mixed", [(0,), (1,), (4,), (1, 2)], ids=str)
 @pytest.mark.parametrize("member", ["basis_blur", "basis_blur_adjoint"])
 def test_bases_that_a_tile_does_not_mix_are_not_computed(member, mixed):

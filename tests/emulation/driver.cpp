@@ -8,6 +8,7 @@
 #include "basis_blur/cuda/pack.cu"
 #include "basis_blur/cuda/tile_gradients.cu"
 #include "basis_blur/cuda/tiles.cu"
+#include "schedule.h"
 
 namespace {
 
@@ -34,15 +35,6 @@ blurops::Problem problem_of(const int64_t* s) {
 }  // namespace
 
 extern "C" {
-
-void emulate(int copies_land_late, int order) {
-  auto& settings = blurops::emulation::settings();
-  settings.copies_land_late = copies_land_late != 0;
-  settings.order = static_cast<blurops::emulation::Order>(order);
-  settings.report.clear();
-}
-
-const char* report() { return blurops::emulation::settings().report.c_str(); }
 
 // NAME_bytes(numbers, high) and NAME(numbers, high, three inputs, out, workspace), as in cuda.h.
 #define EMULATE(name)                                                                          \

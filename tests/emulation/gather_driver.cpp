@@ -6,6 +6,7 @@
 #include "nu_conv/cuda/gather.cu"
 #include "nu_conv/cuda/spread.cu"
 #include "nu_conv/cuda/synthesis.cu"
+#include "schedule.h"
 
 namespace {
 
@@ -49,15 +50,6 @@ blurops::MotionBlur motion_of(const int64_t* s) {
 }  // namespace
 
 extern "C" {
-
-void emulate(int copies_land_late, int order) {
-  auto& settings = blurops::emulation::settings();
-  settings.copies_land_late = copies_land_late != 0;
-  settings.order = static_cast<blurops::emulation::Order>(order);
-  settings.report.clear();
-}
-
-const char* report() { return blurops::emulation::settings().report.c_str(); }
 
 // NAME_bytes(numbers, high) and NAME(numbers, high, addresses), as in the two cuda.h; `high` is
 // there for all. Addresses: the inputs, out, workspace.

@@ -10,6 +10,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from blurmodels.basis_kernels import blind_steps as steps
+from blurmodels.basis_kernels.photograph import check_photograph
 from blurops.fields import BlurField
 
 # Each level of the pyramid is so much larger than the one before.
@@ -150,16 +151,7 @@ def _neighbours(rows: int, columns: int, like: Tensor) -> Tensor:
 
 def _check(image: Any, gamma: Any, kernel_size: Any, grid: Any, sparsity: Any) -> None:
     name = "estimate_blind"
-    if not isinstance(image, Tensor) or not image.is_floating_point():
-        got = str(image.dtype) if isinstance(image, Tensor) else type(image).__name__
-        raise TypeError(f"{name}: image must be a floating-point tensor, got {got}")
-    if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3):
-        raise ValueError(
-            f"{name}: image must be gray (1, 1, H, W) or RGB (1, 3, H, W), without transparency,"
-            f" got {tuple(image.shape)}"
-        )
-    if not bool(torch.isfinite(image).all()) or float(image.min()) < 0:
-        raise ValueError(f"{name}: image must be finite and not negative")
+    check_photograph(name, image)
     if not isinstance(kernel_size, int) or kernel_size < _COARSEST_KERNEL or kernel_size % 2 == 0:
         raise ValueError(f"{name}: kernel_size must be odd and at least 5, got {kernel_size!r}")
     if 2 * kernel_size > min(image.shape[2:]):

@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from blurmodels.basis_kernels.network import MIN_SIDE, TwoHeadsNetwork
+from blurmodels.basis_kernels.photograph import check_photograph
 from blurops.fields import BlurField
 
 # How far beyond a tile its mixing coefficients look, rounded up to the coarsest level's grid:
@@ -173,14 +174,7 @@ def _computing_in(dtype: torch.dtype | None, device: torch.device) -> Iterator[N
 
 def _check(image: Any, network: Any, gamma: Any, tile: Any, dtype: Any) -> None:
     name = "estimate_field"
-    if not isinstance(image, Tensor) or not image.is_floating_point():
-        got = str(image.dtype) if isinstance(image, Tensor) else type(image).__name__
-        raise TypeError(f"{name}: image must be a floating-point tensor, got {got}")
-    if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3):
-        raise ValueError(
-            f"{name}: image must be gray (1, 1, H, W) or RGB (1, 3, H, W), without transparency,"
-            f" got {tuple(image.shape)}"
-        )
+    check_photograph(name, image)
     if min(image.shape[2:]) < MIN_SIDE:
         raise ValueError(
             f"{name}: image must have sides of at least {MIN_SIDE} pixels,"
@@ -188,12 +182,6 @@ def _check(image: Any, network: Any, gamma: Any, tile: Any, dtype: Any) -> None:
         )
     if not isinstance(gamma, int | float) or not gamma > 0:
         raise ValueError(f"{name}: gamma must be positive, got {gamma!r}")
-    low, high = image.min(), image.max()
-    if not (bool(low >= 0) and bool(torch.isfinite(high))):
-        raise ValueError(
-            f"{name}: image must be finite and not negative,"
-            f" got values from {float(low):g} to {float(high):g}"
-        )
     if tile is not None and (not isinstance(tile, int) or tile < _GRID or tile % _GRID):
         raise ValueError(f"{name}: tile must be None or a multiple of {_GRID}, got {tile!r}")
     if dtype is not None and dtype not in (*_HALVES, image.dtype):
