@@ -11,7 +11,8 @@ NAN = Selection(_CONTRACT, "nan and triton")
 FOLD = Selection(_TRITON, "Fold")
 CHUNKS = Selection(_TRITON, "GradientByTheKernels")
 ROUNDING = Selection(_TRITON, "TensorCores")
-STEP = Selection(_TRITON, "Step")
+STEP = Selection(_TRITON, "Step and not backward")
+BACKWARD = Selection(_TRITON, "Step and backward")
 RESPONSE = Selection(_TRITON, "Response")
 LAUNCHES = Selection(("tests/test_cuda_launches.py",), "the_step_blurs")
 CHOICE = Selection(_TRITON, "Choice")
@@ -34,6 +35,7 @@ _AVAILABLE = "blurops/_triton.py"
 _TILES = "blurops/_triton_tiles.py"
 _STEP = "blurops/ops/rl_step/triton_kernels.py"
 _SETS = "blurops/ops/rl_step/triton.py"
+_GRADIENTS = "blurops/ops/rl_step/triton_gradients.py"
 _RESPONSE = "blurops/ops/saturate/triton_kernels.py"
 
 MUTANTS = (
@@ -204,6 +206,27 @@ MUTANTS = (
         "not (asked and interpreting())",
         "not interpreting()",
         CHOICE,
+    ),
+    Mutant(
+        "triton: the step's gradient leaves out the slope from the pixel to the left",
+        _GRADIENTS,
+        "from_west - across + from_north - down",
+        "from_north - across - down",
+        BACKWARD,
+    ),
+    Mutant(
+        "triton: the step's gradient takes the clean data for the bright set too",
+        _GRADIENTS,
+        "by_ratio += tl.load(grad + near + channels * pixels, there, 0)",
+        "by_ratio += tl.load(grad + near, there, 0)",
+        BACKWARD,
+    ),
+    Mutant(
+        "triton: a correction that was cut off has a derivative",
+        _GRADIENTS,
+        "return tl.where(value < 0, 0, passed)",
+        "return passed",
+        BACKWARD,
     ),
     Mutant(
         "triton: the step never takes the native module's blurs",
