@@ -24,6 +24,7 @@ MOTION = Selection(
     _GATHER,
     "triton and motion and (float32 and equals and replicate or unfolds or long or lengths)",
 )
+MISSING = Selection(("tests/test_triton_gather.py",), "no_motion and adjoint")
 COMPILED = Selection(_TRITON, "compiles_for_gpus and 90")
 
 _FAMILY = "blurops/ops/basis_blur/triton.py"
@@ -276,6 +277,13 @@ MUTANTS = (
         "tl.where(turn > 0, size - SIDE, 0)",
         "tl.where(turn > 0, size - SIDE - 1, 0)",
         MOTION,
+    ),
+    Mutant(
+        "triton: the transpose takes a pixel without a motion for one of the sharp image",
+        _MOTION,
+        "_missing(lines + maps + maps + maps + maps, y - top, x - left,",
+        "_missing(lines + maps + maps + maps + maps, y, x,",
+        MISSING,
     ),
     Mutant(
         "triton: cosines of motions keep 12 bits",
