@@ -27,7 +27,7 @@ from blurmodels.training_state import Distributed, distributed, load_state, save
 from blurops.files import replacing
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-DECAYS = ("halving", "cosine")
+DECAYS = ("halving", "cosine", "restarts")
 
 STATE, WEIGHTS, LOG, EVENTS = "state.safetensors", "weights.safetensors", "log.csv", "events"
 # What may change between a run and its continuation without changing what is computed.
@@ -41,10 +41,14 @@ class Settings:
     Attributes:
         steps: of the optimiser, in all.
         batch_size: of all processes together.
-        learning_rate: of Adam, with its usual betas.
-        decay: "halving" halves the rate every `halve_every` steps; "cosine" brings it to 0 along a
-            quarter of a cosine's period.
+        learning_rate: of Adam.
+        betas: of Adam.
+        decay: "halving" halves the rate every `halve_every` steps; "cosine" brings it to 0 along
+            half of a cosine's period; "restarts" brings it to `least_rate` that way in each of
+            `periods` steps, at whose ends it jumps back, and stays at `least_rate` after the last.
         halve_every: None for never.
+        periods: steps from restart to restart.
+        least_rate: of "restarts".
         warmup: steps over which the rate rises to its value.
         clip: largest norm of the gradient; None for no limit.
         precision: "float32", or "bfloat16" or "float16" for what autocast thinks safe; losses and
@@ -60,6 +64,9 @@ class Settings:
     learning_rate: float = 1e-4
     decay: str = "halving"
     halve_every: int | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    periods: tuple[int, ...] = ()
+    least_rate: float = 0.0
     warmup: int = 0
     clip: float | None = None
     precision: str = "float32"
@@ -76,6 +83,8 @@ class Settings:
                 raise ValueError(f"Settings: {name} must be at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise ValueError(f"Settings: learning_rate must be positive, got {self.learning_rate}")
+        if self.decay == "restarts" and (not self.periods or min(self.periods) < 1):
+            raise ValueError(f"Settings: periods must be positive numbers, got {self.periods}")
         for name, choices in (("decay", DECAYS), ("precision", tuple(PRECISIONS))):
             if getattr(self, name) not in choices:
                 raise ValueError(
@@ -94,9 +103,19 @@ class Settings:
         rate = self.learning_rate
         if self.decay == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        elif self.decay == "restarts":
+            rate = self._restarted(step)
         elif self.halve_every is not None:
             rate *= 0.5 ** (step // self.halve_every)
         return rate * min(1.0, (step + 1) / (self.warmup + 1))
+
+    def _restarted(self, step: int) -> float:
+        for period in self.periods:
+            if step < period:
+                share = 0.5 * (1 + math.cos(math.pi * step / period))
+                return self.least_rate + (self.learning_rate - self.least_rate) * share
+            step -= period
+        return self.least_rate
 
 
 class Task(Protocol):
@@ -193,7 +212,9 @@ class _Run:
         layout = torch.channels_last if settings.channels_last else torch.preserve_format
         task.network.to(place.device, memory_format=layout).train()
         learned = [p for p in task.network.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(learned, lr=settings.learning_rate)
+        self.optimiser = torch.optim.Adam(
+            learned, lr=settings.learning_rate, betas=tuple(settings.betas)
+        )
         self.network = place.wrap(task.network)
         # Only float16 underflows; for the others the scaler does nothing.
         self.scaler = torch.amp.GradScaler(
@@ -287,11 +308,14 @@ class _Run:
         path = self.folder / STATE
         found = checkpoints.load(path, model=f"training of {self.task.name}")
         before, now = found.extra or {}, json.loads(json.dumps(asdict(self.settings)))
+        defaults = asdict(Settings(1))
         for name, value in now.items():
             if name == "steps" and self.settings.decay != "cosine":
                 continue
             if name not in _FREE:
-                self._same(name, value, before.get("settings", {}).get(name))
+                # A state of an older version lacks what was added since.
+                usual = json.loads(json.dumps(defaults[name]))
+                self._same(name, value, before.get("settings", {}).get(name, usual))
         for name, value in json.loads(json.dumps(dict(self.task.record))).items():
             self._same(name, value, before.get("task", {}).get(name))
         load_state(found, path, self.task, self.optimiser, self.scaler, self.place)
