@@ -12,7 +12,7 @@ from PIL import Image
 from blurmodels import checkpoints, training
 from blurmodels.kernel_space import KernelWizard, pairs
 from blurmodels.kernel_space.losses import charbonnier, divergence
-from blurmodels.kernel_space.pairs import Crops, FilePairs, LMDBPairs, Mixed
+from blurmodels.kernel_space.pairs import Crops, FilePairs, GeneratedPairs, LMDBPairs, Mixed
 from blurmodels.kernel_space.task import PairsTask, initialise, settings_of
 from blurmodels.training import Settings, train
 
@@ -222,6 +222,17 @@ def test_a_short_training_lowers_the_loss(tmp_path):
     settings = Settings(16, batch_size=2, learning_rate=3e-3, betas=(0.9, 0.99), clip=1e9)
     train(task(), settings, tmp_path, on_step=lambda step, losses: seen.append(losses["loss"]))
     assert sum(seen[-4:]) < 0.9 * sum(seen[:4])
+
+
+def test_generated_pairs_are_blurred_by_their_kernel():
+    kernels = torch.zeros(2, 3, 3)
+    kernels[0, 1, 1] = kernels[1, 1, 2] = 1
+    source = GeneratedPairs(kernels, 20, 4, seed=1)
+    for index in range(4):
+        sharp, blurry = source.read(index)
+        moved = torch.cat([sharp[..., 1:], sharp[..., -2:-1]], -1) if index % 2 else sharp
+        assert torch.allclose(blurry, moved, atol=1e-6)
+        assert not torch.allclose(sharp, moved, atol=1e-2) or index % 2 == 0
 
 
 def test_gray_files_have_three_equal_channels(tmp_path):
