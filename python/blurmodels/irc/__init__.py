@@ -6,6 +6,7 @@ Blur Estimation and Removal".
 """
 
 from blurmodels.irc.irc_net import IRCNet
+from blurmodels.irc.joint import BlindDeblurrer
 from blurmodels.irc.shrink import shrink_curve
 
-__all__ = ["IRCNet", "shrink_curve"]
+__all__ = ["BlindDeblurrer", "IRCNet", "shrink_curve"]

@@ -2,6 +2,7 @@
 """IRC-Net: the stages of ADMM with residual compensation as a network."""
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -131,7 +132,13 @@ class IRCNet(nn.Module):
         self.rate = nn.Parameter(torch.ones(stages, _KINDS - 1))
 
     def forward(
-        self, observed: Tensor, length: Tensor, angle: Tensor, *, combine: str = "filters"
+        self,
+        observed: Tensor,
+        length: Tensor,
+        angle: Tensor,
+        *,
+        combine: str = "filters",
+        blur_motion: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """The restored image.
 
@@ -142,6 +149,7 @@ class IRCNet(nn.Module):
             combine: `"filters"` mixes the four inverse filters of a pixel. `"outputs"` restores
                 with each of the four and averages the results by the same weights (the reading of
                 the paper's figure 4), in four times the time.
+            blur_motion: length and angle for H alone. Default: the same.
 
         Returns:
             (N, C, H, W), not clamped.
@@ -159,7 +167,8 @@ class IRCNet(nn.Module):
             )
         check_motion("IRCNet", observed, length, angle, self.max_length)
         margin = (self.max_length - 1) // 2 if self.boundary == "valid" else 0
-        blur = MotionBlur(length, angle, caps=self.caps, margin=margin, boundary=self.boundary)
+        line = (length, angle) if blur_motion is None else blur_motion
+        blur = MotionBlur(*line, caps=self.caps, margin=margin, boundary=self.boundary)
         maps = [
             functional.pad(m[:, None], (margin,) * 4, mode="replicate")[:, 0]
             for m in (length, angle)
@@ -212,6 +221,15 @@ class IRCNet(nn.Module):
         return self.bank[number * self._steps // (self.stages * self.inner)]
 
     @classmethod
+    def described(cls, architecture: Mapping[str, Any]) -> "IRCNet":
+        """The network of such arguments on the meta device, to be given weights."""
+        side, longest = (architecture[key] for key in ("size", "max_length"))
+        # Takes no memory, and saves the making of filters that are about to be replaced.
+        bank = torch.empty(1 + 15 * (longest - 1), _KINDS, side, side, device="meta")
+        with torch.device("meta"):
+            return cls(**architecture, bank=bank)
+
+    @classmethod
     def from_pretrained(cls, path: str | os.PathLike[str]) -> "IRCNet":
         """The network of a weights file, in evaluation mode.
 
@@ -233,11 +251,7 @@ class IRCNet(nn.Module):
                 " IRCNet.save_pretrained does, got tensors alone"
             )
         try:
-            side, longest = (found.architecture[key] for key in ("size", "max_length"))
-            # Takes no memory, and saves the making of filters that are about to be replaced.
-            bank = torch.empty(1 + 15 * (longest - 1), _KINDS, side, side, device="meta")
-            with torch.device("meta"):
-                network = cls(**found.architecture, bank=bank)
+            network = cls.described(found.architecture)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             text = f"from_pretrained: '{os.fspath(path)}' must describe a network: {error}"
             raise ValueError(text) from error
