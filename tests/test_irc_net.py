@@ -75,6 +75,22 @@ def test_both_kinds_of_shrinking_begin_alike(shrink):
     assert relative_error(found, other) < 6 * accuracy(torch.float32).relative
 
 
+@torch.no_grad()
+def test_each_step_has_the_bank_of_its_place():
+    observed, maps = picture(), motions()
+    once = net(stages=1, inner=1)(observed, *maps)
+    for sharing, place in (("step", 1), ("stage", 0)):
+        network = net(stages=2, inner=2, sharing=sharing)
+        for number in range(len(network.bank)):
+            network.bank[number] *= number == place
+        found = network(observed, *maps)
+        if sharing == "stage":  # both steps of the first stage
+            once = net(stages=1, inner=2)(observed, *maps)
+        assert relative_error(found, once) < 4 * accuracy(torch.float32).relative
+        network.bank[place] = 0
+        assert torch.equal(network(observed, *maps), observed)
+
+
 def test_gradients_of_a_whole_network():
     network = net(
         stages=2, max_length=3, size=3, caps="segment", mode="bilinear", sharing="step"
