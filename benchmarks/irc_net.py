@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """IRC-Net against conjugate gradients where motion differs at each pixel, at the paper's size.
 
-    python -m benchmarks.irc_net WEIGHTS              # chooses NU-CG's prior, then times
-    python -m benchmarks.irc_net WEIGHTS --weight 1.2e-3 --weight 2.4e-3     # times only
+    python -m benchmarks.irc_net WEIGHTS...           # chooses NU-CG's prior, then times
+    python -m benchmarks.irc_net WEIGHTS... --weight 1.2e-3 --weight 2.4e-3  # times only
     python -m benchmarks.irc_net --memory             # of a training step of the blind pipeline
 
 Gray photographs of 375 by 500 pixels under a camera that turns and shifts, noise of 0.01. NU-CG
@@ -95,37 +95,40 @@ def until(trace: list[tuple[float, float]], wanted: float) -> float | None:
 
 
 @torch.no_grad()
-def compare(path: str, weights: list[float], photographs: list[str]) -> None:
+def compare(paths: list[str], weights: list[float], photographs: list[str]) -> None:
     """Prints a table per photograph, and what they say together."""
-    network = IRCNet.from_pretrained(path)
-    shown = (
-        "max_length", "size", "threshold", "penalty", "ridge", "method", "grid", "mode", "boundary"
-    )  # fmt: skip
-    same = {key: network.architecture[key] for key in shown}
-    untrained = IRCNet(network.stages, network.inner, **same)
+    networks = {path: IRCNet.from_pretrained(path) for path in paths}
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
-    ratios: dict[int, list[float]] = {count: [] for count in ITERATIONS}
+    ratios: dict[tuple[str, int], list[tuple[float, ...]]] = {}
+    longest = min(network.max_length for network in networks.values())
     for number, name in enumerate(photographs):
-        observed, blur, truth = problem(name, network.max_length, number)
+        observed, blur, truth = problem(name, longest, number)
         weight = weights[number] if weights else _best(observed, blur, truth)
         print(f"\n{name}: {psnr(observed, truth):.2f} dB blurred, weight of NU-CG {weight:g}")
-        for title, each in (("untrained IRC-Net", untrained), ("IRC-Net", network)):
-            seconds, image = timed(each, observed, blur.length, blur.angle)
+        traces = {count: gradients(observed, blur, truth, weight, count) for count in ITERATIONS}
+        for count, trace in traces.items():
+            near = until(trace, trace[-1][1] - WITHIN)
+            print(f"  NU-CG, {count} in a stage: {trace[-1][1]:.2f} dB in {trace[-1][0]:.3f} s,"
+                  f" within {WITHIN} dB of it in {near:.3f} s")  # fmt: skip
+        for path, network in networks.items():
+            start = psnr(_untrained(network)(observed, blur.length, blur.angle), truth)
+            seconds, image = timed(network, observed, blur.length, blur.angle)
             reached = psnr(image, truth)
-            print(f"  {title:18} {reached:6.2f} dB {seconds:7.3f} s")
-        for count in ITERATIONS:
-            trace = gradients(observed, blur, truth, weight, count)
-            best = max(value for _, value in trace)
-            near, there = until(trace, best - WITHIN), until(trace, reached)
-            text = "never there" if there is None else f"there in {there:.3f} s"
-            print(
-                f"  NU-CG, {count:2} in a stage {trace[-1][1]:6.2f} dB {trace[-1][0]:7.3f} s;"
-                f" within {WITHIN} dB of its best in {near:.3f} s; at IRC-Net's {text}"
-            )
-            ratios[count].append(near / seconds)
-    for count, found in ratios.items():
-        print(f"NU-CG with {count} takes {statistics.median(found):.1f} times IRC-Net's time to"
-              f" come within {WITHIN} dB of its best")  # fmt: skip
+            print(f"  {path}, {network.stages} x {network.inner}: {reached:.2f} dB in"
+                  f" {seconds:.3f} s (untrained {start:.2f} dB)")  # fmt: skip
+            for count, trace in traces.items():
+                there = until(trace, reached) or float("nan")
+                found = reached - trace[-1][1], there / seconds, trace[-1][0] / seconds
+                ratios.setdefault((path, count), []).append(found)
+    for (path, count), found in ratios.items():
+        gap, there, whole = (statistics.mean(each) for each in zip(*found, strict=True))
+        print(f"{path}: {gap:+.2f} dB beside NU-CG with {count}, which takes {there:.1f} times as"
+              f" long to the same PSNR, {whole:.1f} times for all stages")  # fmt: skip
+
+
+def _untrained(network: IRCNet) -> IRCNet:
+    made = {key: value for key, value in network.architecture.items() if key != "sharing"}
+    return IRCNet(**made, sharing="all")
 
 
 def _best(observed: Tensor, blur: MotionBlur, truth: Tensor) -> float:
@@ -162,7 +165,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.irc_net", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("weights", nargs="?", help="of a trained IRC-Net, boundary 'valid'")
+    parser.add_argument("weights", nargs="*", help="of trained IRC-Nets, boundary 'valid'")
     parser.add_argument("--weight", type=float, action="append", default=[], metavar="W",
                         help="of NU-CG's prior, one per photograph")  # fmt: skip
     parser.add_argument("--photographs", nargs="+", default=list(PHOTOGRAPHS), metavar="NAME")
@@ -170,7 +173,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if options.memory:
         memory()
-    elif options.weights is None:
+    elif not options.weights:
         parser.error("WEIGHTS are needed without --memory")
     else:
         compare(options.weights, options.weight, options.photographs)
