@@ -10,7 +10,7 @@ _JOINT = "python/blurmodels/irc/joint.py"
 SOLVER = Selection(("tests/test_irc_net.py",), "untrained_it_is_the_solver and reflect")
 PLACE = Selection(("tests/test_irc_net.py",), "bank_of_its_place")
 CURVE = Selection(("tests/test_irc_net.py",), "TestCurve and gradients")
-WAYS = Selection(("tests/test_irc_training.py",), "both_ways")
+WAYS = Selection(("tests/test_irc_training.py",), "both_ways and nearest")
 
 MUTANTS = (
     Mutant(
