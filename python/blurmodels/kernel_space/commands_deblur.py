@@ -121,8 +121,8 @@ def _explicit(args: argparse.Namespace, kind: str) -> None:
 
 
 def _encoded(args: argparse.Namespace, kind: str) -> None:
+    from blurmodels.kernel_space import KernelWizard
     from blurmodels.kernel_space.blind_encoded import deblur_encoded, read_latent
-    from blurmodels.kernel_space.network import KernelWizard
 
     beside = _beside(args, "report.json")
     network = KernelWizard.from_pretrained(args.weights).eval().requires_grad_(False)
