@@ -28,14 +28,13 @@ def random(*shape, seed=0, dtype=torch.float32):
 
 class TestLeastSquares:
     def test_the_true_kernel_is_found_whatever_the_border(self):
-        kernel = random(1, 1, 5, 7, dtype=torch.float64)
+        kernel = random(1, 1, 7, 7, dtype=torch.float64)
         image = random(1, 2, 40, 37, seed=1, dtype=torch.float64)
         for boundary in ("reflect", "zeros", "circular"):
             ones = torch.ones(1, 1, 40, 37, dtype=torch.float64)
             blurred = blurops.basis_blur(image, kernel, ones, boundary=boundary)
             found = fit_kernels(image, blurred, kernel_size=7, iterations=200)
-            wanted = torch.nn.functional.pad(kernel, (0, 0, 1, 1))
-            assert (found - wanted).norm() / wanted.norm() < 1e-8
+            assert (found - kernel).norm() / kernel.norm() < 1e-8
 
     def test_it_is_the_minimum(self):
         """The gradient of the sum of squares, written with convolutions, vanishes."""
