@@ -2,6 +2,7 @@
 """`blurops evaluate kernel_space`: the paper's tables, from tiny datasets."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from scipy.io import savemat
 
 import blurops
+from blurmodels import kernel_space
 from blurmodels.basis_kernels.deblurgan import DeblurGANGenerator
 from blurmodels.datasets import levin_kernels, reds4
 from blurmodels.evaluation import psnr
@@ -16,6 +18,7 @@ from blurmodels.kernel_space.experiments import columns, evaluate
 from blurmodels.kernel_space.experiments.least_squares import apply_kernels, fit_kernels
 from blurmodels.kernel_space.experiments.methods import Encoder
 from blurmodels.kernel_space.experiments.paper import TABLES
+from blurops.fields import BlurField
 from blurops.images import read_image
 from tests.classifiers import write_alexnet
 from tests.cli.test_evaluate import our_rows, put, soft
@@ -198,6 +201,71 @@ class TestRestorations:
         )["blurred input"] == ["-"] * 3  # fmt: skip
 
 
+class Shade(torch.nn.Module):
+    """F(x, k) = k x, G the ratio of the means: stand-ins for the networks."""
+
+    @classmethod
+    def from_pretrained(cls, path):
+        assert path.endswith("w.safetensors")
+        return cls()
+
+    def extract_kernel(self, sharp, blurry):
+        return (blurry.mean() / sharp.mean()).reshape(1, 1, 1, 1)
+
+    def apply_blur(self, sharp, kernel):
+        return sharp * kernel
+
+
+class TestNetworks:
+    @pytest.fixture(autouse=True)
+    def _stand_ins(self, monkeypatch):
+        calls = []
+
+        def fit_operator(blurred, *, operator):
+            calls.append(operator)
+            meta = {"boundary": "reflect", "gamma": 2.2, "orientation": "correlation"}
+            kernels = torch.zeros(1, 1, 3, 3)
+            kernels[..., 1, 1] = 1
+            field = BlurField(kernels, torch.ones(1, 1, *blurred.shape[2:]), meta)
+            return SimpleNamespace(field=field)
+
+        def deblur_encoded(blurred, apply_blur):
+            return SimpleNamespace(image=apply_blur(blurred, 0.5))
+
+        for name, value in (
+            ("KernelWizard", Shade), ("fit_operator", fit_operator),
+            ("deblur_encoded", deblur_encoded),
+        ):  # fmt: skip
+            monkeypatch.setattr(kernel_space, name, value, raising=False)
+        self.calls = calls
+
+    def test_the_encoder_of_the_weights(self, tmp_path, succeed):
+        sharp = put(tmp_path / "REDS/train_sharp/000/0.png", texture(0))
+        blurred = put(tmp_path / "REDS/train_blur/000/0.png", 0.5 * texture(0))
+        words = ("--table", 3, "--data", tmp_path, "--crop", 72, "--weights", "w.safetensors")
+        rows = our_rows(succeed(*COMMAND, *words))
+        sharp, blurred = sharp[..., 4:76], blurred[..., 4:76]
+        score = psnr(sharp * blurred.mean() / sharp.mean(), blurred)
+        assert rows["blurops, w.safetensors, G alone"] == [f"{score:.2f}", "-"]
+        assert float(rows["blurops, w.safetensors"][0]) >= round(score, 2)
+        assert list(rows)[3].startswith("least squares")
+
+    def test_blind_rows(self, tmp_path, succeed, fail):
+        (sharp,) = gopro(tmp_path, 1)
+        words = [*COMMAND, "--table", 2, "--data", tmp_path]
+        words += ["--blind", "uniform", "--blind", "encoded"]
+        rows = our_rows(succeed(*words, "--weights", "w.safetensors"))
+        blurred = read_image(tmp_path / "GoPro/test/GOPR1/blur/0.png").pixels
+        half = psnr(columns.stored(0.5 * blurred), sharp)
+        assert rows["blind, encoded"] == ["-", f"{half:.2f}"]
+        # A kernel that does nothing, and values far from saturation: the image as it is.
+        assert float(rows["blind, uniform"][1]) == pytest.approx(
+            float(rows["blurred input"][1]), abs=0.3
+        )
+        assert self.calls == ["uniform"]
+        assert "--blind encoded: needs --weights W" in fail(*words, status=2)
+
+
 def test_time(tmp_path, succeed):
     DeblurGANGenerator(width=2, blocks=1).save(tmp_path / "g.safetensors")
     words = ("--table", "time", "--generator", f"G={tmp_path}/g.safetensors")
@@ -236,7 +304,7 @@ def test_errors_are_one_line(tmp_path, fail):
     (tmp_path / "data").mkdir()
     data = ("--data", tmp_path / "data")
     assert "needs --data DIR" in fail(*COMMAND, "--table", 1, status=2)
-    assert "time: needs --generator" in fail(*COMMAND, "--table", "time", status=2)
+    assert "time: needs --blind or --generator" in fail(*COMMAND, "--table", "time", status=2)
     assert "no such folder of datasets" in fail(*COMMAND, "--table", 1, "--data", "nowhere")
     assert "must be odd, got 8" in fail(*COMMAND, "--table", 1, *data, "--kernel-size", 8, status=2)
     twice = ("--restored", "a=b", "--restored", "a=c")

@@ -15,6 +15,7 @@ from blurops.files import check_output, replacing
 _TABLES = ("1", "2", "3", "4", "5", "time")
 _RESTORED = ("2", "4", "5")
 _EXPERIMENTS = ("swap", "augment")
+_BLIND = ("encoded", "basis", "uniform")
 
 _DESCRIPTION = """\
 Print a table of the paper with our numbers below its own, for the datasets that you have; or run
@@ -70,6 +71,20 @@ def register_evaluate(models: Any) -> None:
 
 def _add_table(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--data", metavar="DIR", help="the folder that holds the datasets")
+    group.add_argument(
+        "--weights",
+        metavar="W",
+        help="of F and G: an encoder for tables 1, 3 and 4 and the experiments, and for --blind"
+        " encoded",
+    )
+    group.add_argument(
+        "--blind",
+        choices=_BLIND,
+        action="append",
+        default=[],
+        help="score blind deblurring by this package, as `blurops deblur --model kernel_space`; may"
+        " be given several times",
+    )
     for name, metavar, text in (
         ("--generator", "NAME=FILE", "score a DeblurGAN generator with these weights"),
         (
@@ -175,7 +190,7 @@ def _table(args: argparse.Namespace) -> tuple[list[Any], Any]:
     if args.table == "time":
         rows = _methods(args, compute_only=True)
         if not rows:
-            raise options.UsageError("evaluate: argument --table time: needs --generator")
+            raise options.UsageError("evaluate: --table time: needs --blind or --generator")
         table, scores = evaluate.times(rows, repeats=3)
         return [table], scores
     if args.data is None:
@@ -201,18 +216,34 @@ def _table(args: argparse.Namespace) -> tuple[list[Any], Any]:
 
 
 def _encoders(args: argparse.Namespace) -> list[Any]:
-    """Those that the user has weights for, then least squares."""
+    """That of the weights, if there are any, then least squares."""
     from blurmodels.kernel_space.experiments import methods
 
     grid = args.grid or (1 if args.table == "1" else 3)
-    return [methods.by_least_squares(args.kernel_size, grid)]
+    return [*_encoded(args), methods.by_least_squares(args.kernel_size, grid)]
+
+
+def _encoded(args: argparse.Namespace) -> list[Any]:
+    """The encoder of the weights, if there are any."""
+    from blurmodels.kernel_space.experiments import methods
+
+    if args.weights is None:
+        return []
+    networks = methods.load_networks(args.weights)
+    return [methods.by_networks(networks, f"blurops, {Path(args.weights).name}")]
 
 
 def _methods(args: argparse.Namespace, *, compute_only: bool = False) -> list[Any]:
     """What restores; images restored before have no time."""
     from blurmodels.kernel_space.experiments import methods
 
-    rows = [methods.by_generator(path, name) for name, path in args.generator]
+    networks = None
+    if "encoded" in args.blind:
+        if args.weights is None:
+            raise options.UsageError("evaluate: argument --blind encoded: needs --weights W")
+        networks = methods.load_networks(args.weights)
+    rows = [methods.by_blind(operator, networks) for operator in args.blind]
+    rows += [methods.by_generator(path, name) for name, path in args.generator]
     if not compute_only:
         rows += [methods.from_files(path, name) for name, path in args.restored]
     names = [row.name for row in rows]
@@ -243,8 +274,11 @@ def _experiment(args: argparse.Namespace, module: Any, number: str) -> tuple[lis
     from blurmodels.kernel_space.experiments.small import Options
 
     steps = {} if args.steps is None else {"steps": args.steps}
+    encoder = next(iter(_encoded(args)), None)
     runs = [
-        module.compare(Options(seed=seed, **steps), progress=options.show_progress(args))
+        module.compare(
+            Options(seed=seed, **steps), encoder=encoder, progress=options.show_progress(args)
+        )
         for seed in range(args.seed, args.seed + args.seeds)
     ]
     return [TABLES[number], module.as_table(runs, Options(**steps))], runs

@@ -5,6 +5,7 @@ An encoder is a pair of callables, G and F of the paper's eq. 3; a method that r
 the tables of `blurmodels.basis_kernels`, whose rows can be had here too.
 """
 
+import os
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -24,11 +25,13 @@ __all__ = [
     "Encoder",
     "Method",
     "Networks",
+    "by_blind",
     "by_deblurring",
     "by_generator",
     "by_least_squares",
     "by_networks",
     "from_files",
+    "load_networks",
 ]
 
 
@@ -114,6 +117,35 @@ def by_networks(
     return Encoder(name, extract, apply, retrieve)
 
 
+def load_networks(weights: str | os.PathLike[str]) -> Networks:
+    """F and G with the weights of a file, frozen."""
+    from blurmodels.kernel_space import KernelWizard
+
+    return KernelWizard.from_pretrained(weights).eval().requires_grad_(False)
+
+
 def by_deblurring(deblur: Callable[[Tensor], Tensor], name: str) -> Method:
     """A blind deblurrer, blurred image to restored image, as a row."""
     return Method(name, lambda blurred, shot, column: deblur(blurred).clamp(0, 1))
+
+
+def by_blind(operator: str, networks: Networks | None = None) -> Method:
+    """Blind deblurring by this package, as `blurops deblur --model kernel_space` does it.
+
+    Args:
+        operator: "encoded", F with a latent kernel; "basis" or "uniform", explicit kernels fitted
+            to the image, with which Richardson-Lucy then restores it.
+        networks: of "encoded".
+    """
+    from blurmodels.kernel_space import deblur_encoded, fit_operator
+    from blurops import BasisBlur, Saturation, richardson_lucy
+
+    def encoded(blurred: Tensor) -> Tensor:
+        return deblur_encoded(blurred, networks.apply_blur).image
+
+    def explicit(blurred: Tensor) -> Tensor:
+        field = fit_operator(blurred, operator=operator).field
+        blur = BasisBlur(field.kernels, field.mixing, boundary=field.boundary)
+        return richardson_lucy(blurred, blur, gamma=2.2, saturation=Saturation()).image
+
+    return by_deblurring(encoded if operator == "encoded" else explicit, f"blind, {operator}")
