@@ -150,8 +150,8 @@ class TestSwapping:
         assert f"{loss:+.2f}, {loss:+.2f} dB" in table
         assert f"| {run.restored[swapping.SWAPPED]:.2f}" in table
 
-    def test_a_swap_that_does_nothing_changes_nothing(self):
-        """Encoded blur equal to the scene's own: both trainings are one."""
+    def test_equal_pairs_are_one_training(self):
+        """What differs between two rows is the blur of their pairs alone."""
         pairs = small.Generated(TINY, 0, 4, 0.5).pairs()
         one, same = (small.trained(pairs, TINY).state_dict() for _ in range(2))
         assert all(torch.equal(one[name], same[name]) for name in one)
