@@ -245,7 +245,38 @@ const T* plane_of(const void* tensor, int64_t n, int64_t index, int64_t count, i
   return static_cast<const T*>(tensor) + (n * count + index) * size;
 }
 
-// The mixing coefficients of a pair of bases at a tile. Returns whether any is not zero.
+// The element of a map of the picks at a tile's first pixel.
+template <typename T>
+const T* pick_of(const TilePlan& plan, const Tile& tile, const void* maps, bool batched,
+                 int64_t j) {
+  const Problem& p = plan.problem;
+  return plane_of<T>(maps, batched ? tile.n : 0, j, plan.picks->picked,
+                     p.out_height * p.out_width) +
+         tile.y * p.out_width + tile.x;
+}
+
+// The mixing coefficients that picks give a basis at a tile, as load_plane leaves them.
+template <typename T, typename A>
+void gather_plane(const TilePlan& plan, const Tile& tile, int64_t basis, int64_t stride,
+                  int64_t height, A* to) {
+  const Picks& picks = *plan.picks;
+  const int64_t width = plan.problem.out_width;
+  const int32_t wanted = static_cast<int32_t>(basis);
+  clear(to, height * stride);
+  for (int64_t j = 0; j < picks.picked; ++j) {
+    const int32_t* index = pick_of<int32_t>(plan, tile, picks.index, picks.index_batched, j);
+    const T* weight = pick_of<T>(plan, tile, picks.weight, picks.weight_batched, j);
+    for (int64_t y = 0; y < tile.rows; ++y, index += width, weight += width) {
+      A* row = to + y * stride;
+      for (int64_t x = 0; x < tile.columns; ++x) {
+        row[x] += index[x] == wanted ? A(load(weight[x])) : A(0);
+      }
+    }
+  }
+}
+
+// The mixing coefficients of a pair of bases at a tile. Returns whether any is not zero; of picks
+// it is only asked for pairs that are.
 template <typename T, typename A>
 bool load_mixing(const TilePlan& plan, const Tile& tile, BasisPair pair, int64_t height,
                  TileScratch<A>& s) {
@@ -255,7 +286,10 @@ bool load_mixing(const TilePlan& plan, const Tile& tile, BasisPair pair, int64_t
   for (int64_t i = 0; i < 2; ++i) {
     A* to = s.mixing + i * s.plane;
     const int64_t b = i == 0 ? pair.first : pair.second;
-    if (b != BasisPair::kNone) {
+    if (b != BasisPair::kNone && plan.picks) {
+      gather_plane<T>(plan, tile, b, s.stride, height, to);
+      any = true;
+    } else if (b != BasisPair::kNone) {
       const T* from = plane_of<T>(plan.mixing, n, b, p.basis, size);
       any |= load_plane(plan, tile, from, s.stride, height, to);
     } else {

@@ -8,12 +8,28 @@
 namespace blurops {
 namespace {
 
+// Which bases a tile's pixels pick, by weights that are not zero.
+template <typename T>
+void find_picked(const TilePlan& plan, const Tile& tile, uint8_t* active) {
+  const Picks& picks = *plan.picks;
+  const int64_t width = plan.problem.out_width;
+  std::memset(active, 0, plan.problem.basis);
+  for (int64_t j = 0; j < picks.picked; ++j) {
+    const int32_t* index = pick_of<int32_t>(plan, tile, picks.index, picks.index_batched, j);
+    const T* weight = pick_of<T>(plan, tile, picks.weight, picks.weight_batched, j);
+    for (int64_t y = 0; y < tile.rows; ++y, index += width, weight += width) {
+      for (int64_t x = 0; x < tile.columns; ++x) active[index[x]] |= load(weight[x]) != 0;
+    }
+  }
+}
+
 // Which bases a tile mixes.
 template <typename T>
 void find_active(const TilePlan& plan, int64_t unit, void*) {
   const Problem& p = plan.problem;
   const int64_t tiles = plan.tiles_down * plan.tiles_across;
   const Tile tile(plan, unit / tiles, unit % tiles);
+  if (plan.picks) return find_picked<T>(plan, tile, plan.active + unit * p.basis);
   for (int64_t b = 0; b < p.basis; ++b) {
     const T* from = plane_of<T>(plan.mixing, tile.n, b, p.basis, p.out_height * p.out_width);
     plan.active[unit * p.basis + b] = any_at<ComputeOf<T>>(plan, tile, from);
