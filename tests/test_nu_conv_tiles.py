@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("native")
 
 
 def assert_tiles(shape, tile, boundary="reflect", dtype=torch.float32, seed=0, index=None):
-    """Filtering and its adjoint, by tiles, against the reference in float64."""
+    """Filtering, its adjoint and the gradient by the weights, against the reference in float64."""
     t = shape.tensors(boundary, dtype, seed)
     if index is not None:
         t["index"] = index(t["index"])
@@ -32,7 +32,14 @@ def assert_tiles(shape, tile, boundary="reflect", dtype=torch.float32, seed=0, i
         with tiling.forced(tile):
             found = op(first, *field, boundary=boundary, backend="native")
         assert relative_error(found, wanted) <= allowed, op
-    return t
+    args = (t["grad"], t["image"], t["bank"])
+    options = (t["index"], shape.weight_shared)
+    wanted = blurops.nu_conv_grad_weight(
+        *(a.double() for a in args), *options, boundary=boundary, backend="reference"
+    )
+    with tiling.forced(tile):
+        found = blurops.nu_conv_grad_weight(*args, *options, boundary=boundary, backend="native")
+    assert relative_error(found, wanted) <= allowed
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
@@ -77,6 +84,19 @@ def test_a_filter_picked_twice_has_both_weights():
     assert_tiles(
         Conv(1, 1, 30, 30, 4, 3, (3, 3)), Tiling(64, 64), index=lambda i: i[:, :1].expand_as(i)
     )
+
+
+def test_channels_in_groups_and_shared_weights_are_summed_over_the_taps():
+    # Five channels' spectra of 256 x 256 doubles are more than are held at a time.
+    assert_tiles(Conv(1, 5, 30, 30, 4, 2, (3, 3)), Tiling(256, 256), dtype=torch.float64, seed=19)
+
+
+def test_the_gradient_of_a_zero_image_is_zero():
+    shape = Conv(1, 1, 64, 64, 3, 2, (5, 5))
+    t = shape.tensors("reflect", torch.float32, 20)
+    with tiling.forced(Tiling(64, 64)):
+        found = blurops.nu_conv_grad_weight(t["grad"], 0 * t["image"], t["bank"], t["index"])
+    assert not found.any()
 
 
 def test_weights_of_zero_pick_nothing():
@@ -174,6 +194,7 @@ def test_any_number_of_threads_gives_the_same_bits():
                 found.append((
                     blurops.nu_conv(image, bank, index, weight),
                     blurops.nu_conv_adjoint(image, bank, index, weight),
+                    blurops.nu_conv_grad_weight(image, image, bank, index),
                 ))  # fmt: skip
     finally:
         torch.set_num_threads(before)

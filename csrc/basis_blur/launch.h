@@ -36,6 +36,9 @@ bool tile_blur_picked(const Problem& problem, const void* image, const void* ker
                       const Picks& picks, void* out, int threads);
 bool tile_adjoint_picked(const Problem& problem, const void* image, const void* kernels,
                          const Picks& picks, void* out, int threads);
+// Of the weights, which a batch does not share; also false where a tile's channels come in groups.
+bool tile_grad_weight_picked(const Problem& problem, const void* grad, const void* image,
+                             const void* kernels, const Picks& picks, void* out, int threads);
 void tile_grad_kernels(const Problem& problem, const void* grad, const void* image,
                        const void* mixing, void* out, int threads);
 void tile_grad_mixing(const Problem& problem, const void* grad, const void* image,

@@ -342,6 +342,22 @@ bool tile_adjoint_picked(const Problem& problem, const void* image, const void* 
   return true;
 }
 
+bool tile_grad_weight_picked(const Problem& problem, const void* grad, const void* image,
+                             const void* kernels, const Picks& picks, void* out, int threads) {
+  TileLaunch launch(problem);
+  TilePlan& plan = launch.plan;
+  plan.picks = &picks;
+  if (plan.channel_group < problem.channels) return false;
+  launch.look_at_mixing(threads);
+  if (!launch.within_budget()) return false;
+  plan.first = grad;
+  plan.image = image;
+  plan.out = out;
+  launch.transform_kernels(kernels, threads);
+  launch.run(launch.kernels.grad_weight[code(problem)], problem.count * launch.tiles(), threads);
+  return true;
+}
+
 void tile_grad_kernels(const Problem& problem, const void* grad, const void* image,
                        const void* mixing, void* out, int threads) {
   TileLaunch launch(problem);

@@ -255,21 +255,26 @@ const T* pick_of(const TilePlan& plan, const Tile& tile, const void* maps, bool 
          tile.y * p.out_width + tile.x;
 }
 
-// The mixing coefficients that picks give a basis at a tile, as load_plane leaves them.
+// The mixing coefficients that picks give a pair of bases at a tile, as load_plane leaves them.
 template <typename T, typename A>
-void gather_plane(const TilePlan& plan, const Tile& tile, int64_t basis, int64_t stride,
-                  int64_t height, A* to) {
+void gather_planes(const TilePlan& plan, const Tile& tile, BasisPair pair, int64_t height,
+                   TileScratch<A>& s) {
   const Picks& picks = *plan.picks;
   const int64_t width = plan.problem.out_width;
-  const int32_t wanted = static_cast<int32_t>(basis);
-  clear(to, height * stride);
+  // A basis that there is not is picked by nobody.
+  const int32_t a = static_cast<int32_t>(pair.first), b = static_cast<int32_t>(pair.second);
+  A *first = s.mixing, *second = s.mixing + s.plane;
+  clear(first, height * s.stride);
+  clear(second, height * s.stride);
   for (int64_t j = 0; j < picks.picked; ++j) {
     const int32_t* index = pick_of<int32_t>(plan, tile, picks.index, picks.index_batched, j);
     const T* weight = pick_of<T>(plan, tile, picks.weight, picks.weight_batched, j);
     for (int64_t y = 0; y < tile.rows; ++y, index += width, weight += width) {
-      A* row = to + y * stride;
+      A *to_first = first + y * s.stride, *to_second = second + y * s.stride;
       for (int64_t x = 0; x < tile.columns; ++x) {
-        row[x] += index[x] == wanted ? A(load(weight[x])) : A(0);
+        const A value = load(weight[x]);
+        to_first[x] += index[x] == a ? value : A(0);
+        to_second[x] += index[x] == b ? value : A(0);
       }
     }
   }
@@ -280,16 +285,17 @@ void gather_plane(const TilePlan& plan, const Tile& tile, int64_t basis, int64_t
 template <typename T, typename A>
 bool load_mixing(const TilePlan& plan, const Tile& tile, BasisPair pair, int64_t height,
                  TileScratch<A>& s) {
+  if (plan.picks) {
+    gather_planes<T>(plan, tile, pair, height, s);
+    return true;
+  }
   const Problem& p = plan.problem;
   const int64_t n = p.mixing_batched ? tile.n : 0, size = p.out_height * p.out_width;
   bool any = false;
   for (int64_t i = 0; i < 2; ++i) {
     A* to = s.mixing + i * s.plane;
     const int64_t b = i == 0 ? pair.first : pair.second;
-    if (b != BasisPair::kNone && plan.picks) {
-      gather_plane<T>(plan, tile, b, s.stride, height, to);
-      any = true;
-    } else if (b != BasisPair::kNone) {
+    if (b != BasisPair::kNone) {
       const T* from = plane_of<T>(plan.mixing, n, b, p.basis, size);
       any |= load_plane(plan, tile, from, s.stride, height, to);
     } else {

@@ -191,6 +191,11 @@ void nu_conv_grad_bank_cpu(const NuConv& problem, const void* grad, const void* 
 
 void nu_conv_grad_weight_cpu(const NuConv& problem, const void* grad, const void* image,
                              const void* bank, const void* index, void* out, int threads) {
+  if (problem.tile_height > 0 && (problem.weight_batched || problem.count == 1) &&
+      tile_grad_weight_picked(mixed_problem(problem), grad, image, bank,
+                              picks_of(problem, index, nullptr), out, threads)) {
+    return;
+  }
   Launch launch(problem, threads, true);
   launch.extend(image);
   launch.pack(bank);

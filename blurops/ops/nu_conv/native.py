@@ -12,8 +12,8 @@ from blurops.ops import gather_cuda
 from blurops.ops.basis_blur.tiling import DIRECT, Work
 from blurops.ops.nu_conv import tiling
 
-# Members that a tile of the basis-mixed blur can serve; the gradients sum over the taps.
-_TILED = ("nu_conv", "nu_conv_adjoint")
+# Members that a tile of the basis-mixed blur can serve; the bank's gradient sums over the taps.
+_TILED = ("nu_conv", "nu_conv_adjoint", "nu_conv_grad_weight")
 
 
 def supports(args: tuple, options: dict) -> str | None:
