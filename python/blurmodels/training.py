@@ -28,10 +28,19 @@ from blurops.files import replacing
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DECAYS = ("halving", "cosine", "restarts")
+OPTIMISERS = ("adam", "sgd")
 
 STATE, WEIGHTS, LOG, EVENTS = "state.safetensors", "weights.safetensors", "log.csv", "events"
 # What may change between a run and its continuation without changing what is computed.
 _FREE = ("checkpoint_every", "log_every", "picture_every", "workers")
+# Settings that came later, as they were before.
+_FIRST = {
+    "optimiser": "adam",
+    "momentum": 0.0,
+    "betas": [0.9, 0.999],
+    "periods": [],
+    "least_rate": 0.0,
+}
 
 
 @dataclass(frozen=True)
@@ -41,8 +50,10 @@ class Settings:
     Attributes:
         steps: of the optimiser, in all.
         batch_size: of all processes together.
-        learning_rate: of Adam.
-        betas: of Adam.
+        learning_rate: of the optimiser.
+        optimiser: "adam" or "sgd", stochastic gradient descent.
+        momentum: of "sgd".
+        betas: of "adam".
         decay: "halving" halves the rate every `halve_every` steps; "cosine" brings it to 0 along
             half of a cosine's period; "restarts" brings it to `least_rate` that way in each of
             `periods` steps, at whose ends it jumps back, and stays at `least_rate` after the last.
@@ -62,6 +73,8 @@ class Settings:
     steps: int
     batch_size: int = 8
     learning_rate: float = 1e-4
+    optimiser: str = "adam"
+    momentum: float = 0.0
     decay: str = "halving"
     halve_every: int | None = None
     betas: tuple[float, float] = (0.9, 0.999)
@@ -85,7 +98,9 @@ class Settings:
             raise ValueError(f"Settings: learning_rate must be positive, got {self.learning_rate}")
         if self.decay == "restarts" and (not self.periods or min(self.periods) < 1):
             raise ValueError(f"Settings: periods must be positive numbers, got {self.periods}")
-        for name, choices in (("decay", DECAYS), ("precision", tuple(PRECISIONS))):
+        for name, choices in (
+            ("decay", DECAYS), ("precision", tuple(PRECISIONS)), ("optimiser", OPTIMISERS),
+        ):  # fmt: skip
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"Settings: {name} must be one of {', '.join(choices)},"
@@ -212,8 +227,10 @@ class _Run:
         layout = torch.channels_last if settings.channels_last else torch.preserve_format
         task.network.to(place.device, memory_format=layout).train()
         learned = [p for p in task.network.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(
-            learned, lr=settings.learning_rate, betas=tuple(settings.betas)
+        self.optimiser = (
+            torch.optim.Adam(learned, lr=settings.learning_rate, betas=tuple(settings.betas))
+            if settings.optimiser == "adam"
+            else torch.optim.SGD(learned, lr=settings.learning_rate, momentum=settings.momentum)
         )
         self.network = place.wrap(task.network)
         # Only float16 underflows; for the others the scaler does nothing.
@@ -308,14 +325,13 @@ class _Run:
         path = self.folder / STATE
         found = checkpoints.load(path, model=f"training of {self.task.name}")
         before, now = found.extra or {}, json.loads(json.dumps(asdict(self.settings)))
-        defaults = asdict(Settings(1))
         for name, value in now.items():
             if name == "steps" and self.settings.decay != "cosine":
                 continue
             if name not in _FREE:
-                # A state of an older version lacks what was added since.
-                usual = json.loads(json.dumps(defaults[name]))
-                self._same(name, value, before.get("settings", {}).get(name, usual))
+                # A state that was written before there was a choice has none.
+                earlier = _FIRST.get(name)
+                self._same(name, value, before.get("settings", {}).get(name, earlier))
         for name, value in json.loads(json.dumps(dict(self.task.record))).items():
             self._same(name, value, before.get("task", {}).get(name))
         load_state(found, path, self.task, self.optimiser, self.scaler, self.place)

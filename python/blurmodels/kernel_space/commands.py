@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What this model adds to the command line: `transfer`, `augment` and `train kernel_space`."""
+"""What this model adds to the command line: `transfer` and others, and its part of the common."""
 
 import argparse
 from pathlib import Path
@@ -7,12 +7,14 @@ from typing import Any
 
 from torch import Tensor
 
+from blurmodels.kernel_space.commands_deblur import add_deblur, deblur
+from blurmodels.kernel_space.experiments.commands import register_evaluate
 from blurmodels.kernel_space.train_command import register_train
 from blurops.cli import options
 from blurops.files import check_output
 from blurops.images import check_suffix, read_image, write_image
 
-__all__ = ["register", "register_train"]
+__all__ = ["add_deblur", "deblur", "register", "register_evaluate", "register_train"]
 
 _TRANSFER = """\
 Blur TARGET as BLURRY is blurred, whose sharp twin is SHARP: F(TARGET, G(SHARP, BLURRY)) of Tran et
