@@ -8,6 +8,7 @@ from blurmodels.datasets._files import Pair, read_colours
 from blurmodels.datasets.cuhk import Labelled, cuhk
 from blurmodels.datasets.kohler import LARGE_SHAKES, KohlerShot, kohler
 from blurmodels.datasets.pairs import DVD_TEST, dvd, gopro, lai, realblur
+from blurmodels.datasets.photographs import bahat, gopro_frames, voc
 
 __all__ = [
     "DVD_TEST",
@@ -15,11 +16,14 @@ __all__ = [
     "KohlerShot",
     "Labelled",
     "Pair",
+    "bahat",
     "cuhk",
     "dvd",
     "gopro",
+    "gopro_frames",
     "kohler",
     "lai",
     "read_colours",
     "realblur",
+    "voc",
 ]

@@ -6,5 +6,7 @@ Blur Estimation and Removal", and "End-to-end Interpretable Learning of Non-blin
 """
 
 from blurmodels.irc.cpcr import LCHQS, NULCHQS
+from blurmodels.irc.motion_net import MotionNet
+from blurmodels.irc.motion_picture import plot_motion_field
 
-__all__ = ["LCHQS", "NULCHQS"]
+__all__ = ["LCHQS", "NULCHQS", "MotionNet", "plot_motion_field"]
