@@ -21,6 +21,7 @@ from blurmodels import checkpoints
 MODEL = "irc.MotionNet"
 
 OUTPUTS = ("doubled", "polar")
+NORMALISATIONS = ("instance", "layer")
 STRIDES = (4, 8, 16, 32)
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 
@@ -77,15 +78,24 @@ def _half_turn(angle: Tensor) -> Tensor:
 
 
 class _Unit(nn.Sequential):
-    """Convolution and instance normalisation, without a border's shrinkage."""
+    """Convolution and normalisation, of each channel alone or of all together."""
 
     def __init__(
-        self, inputs: int, outputs: int, side: int, *, stride: int = 1, dilation: int = 1
+        self,
+        inputs: int,
+        outputs: int,
+        side: int,
+        normalisation: str,
+        *,
+        stride: int = 1,
+        dilation: int = 1,
     ) -> None:
         padding = dilation * (side // 2)
         super().__init__(
             nn.Conv2d(inputs, outputs, side, stride, padding, dilation, bias=False),
-            nn.InstanceNorm2d(outputs, affine=True),
+            nn.InstanceNorm2d(outputs, affine=True)
+            if normalisation == "instance"
+            else nn.GroupNorm(1, outputs),
         )
 
 
@@ -93,19 +103,27 @@ class _Block(nn.Module):
     """A residual block of He et al. (CVPR 2016): two 3 x 3, or 1 x 1, 3 x 3 and 1 x 1."""
 
     def __init__(
-        self, inputs: int, width: int, outputs: int, *, stride: int, dilation: int, narrow: bool
+        self,
+        inputs: int,
+        width: int,
+        outputs: int,
+        normalisation: str,
+        *,
+        stride: int,
+        dilation: int,
+        narrow: bool,
     ) -> None:
         super().__init__()
-        middle = {"stride": stride, "dilation": dilation}
+        norm, middle = normalisation, {"stride": stride, "dilation": dilation}
         if narrow:
-            units = [_Unit(inputs, width, 1), _Unit(width, width, 3, **middle)]
-            units.append(_Unit(width, outputs, 1))
+            units = [_Unit(inputs, width, 1, norm), _Unit(width, width, 3, norm, **middle)]
+            units.append(_Unit(width, outputs, 1, norm))
         else:
-            units = [_Unit(inputs, width, 3, **middle)]
-            units.append(_Unit(width, outputs, 3, dilation=dilation))
+            units = [_Unit(inputs, width, 3, norm, **middle)]
+            units.append(_Unit(width, outputs, 3, norm, dilation=dilation))
         self.units = nn.ModuleList(units)
         same = stride == 1 and inputs == outputs
-        self.shortcut = nn.Identity() if same else _Unit(inputs, outputs, 1, stride=stride)
+        self.shortcut = nn.Identity() if same else _Unit(inputs, outputs, 1, norm, stride=stride)
 
     def forward(self, x: Tensor) -> Tensor:
         found = x
@@ -115,16 +133,20 @@ class _Block(nn.Module):
 
 
 class _Pyramid(nn.Module):
-    """Convolutions of several dilations side by side, and the mean over the image."""
+    """Convolutions of several dilations side by side, and the mean over the image.
+
+    Without normalisation, as in Chen et al.: behind one, a motion that is the same all over an
+    image could not be told from another.
+    """
 
     def __init__(self, inputs: int, outputs: int, rates: Sequence[int]) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(
-            [_Unit(inputs, outputs, 1), *(_Unit(inputs, outputs, 3, dilation=r) for r in rates)]
+        self.branches = nn.ModuleList([nn.Conv2d(inputs, outputs, 1)])
+        self.branches.extend(
+            nn.Conv2d(inputs, outputs, 3, padding=rate, dilation=rate) for rate in rates
         )
-        # One number for each channel cannot be normalised over the image.
         self.whole = nn.Conv2d(inputs, outputs, 1)
-        self.joined = _Unit((len(rates) + 2) * outputs, outputs, 1)
+        self.joined = nn.Conv2d((len(rates) + 2) * outputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         parts = [functional.relu(branch(x)) for branch in self.branches]
@@ -138,7 +160,7 @@ class MotionNet(nn.Module):
 
     A residual network (He et al., CVPR 2016) whose later stages are dilated instead of strided, a
     pyramid of dilated convolutions and image mean (Chen et al.), two numbers at each place,
-    enlarged bilinearly. Instance normalisation everywhere, so that an image alone makes a batch.
+    enlarged bilinearly. It is normalised within each image, so that one alone makes a batch.
 
     An image of any size is continued to the right and below, by its nearest pixels, to multiples of
     the output stride and at least two of them; the result is cut back.
@@ -149,6 +171,9 @@ class MotionNet(nn.Module):
         output_stride: 4, 8, 16 or 32 pixels from one place of the last maps to the next.
         output: `"doubled"`, the vector `(length - 1) (cos 2 angle, sin 2 angle)`, which has no jump
             anywhere; or `"polar"`, length and angle as the paper names them.
+        normalisation: `"instance"`, each channel by its own mean and deviation over the image, as
+            the paper has it; or `"layer"`, all channels of an image by theirs together, which keeps
+            how the energies of channels compare, and with it the direction of a blur.
         blocks: of the four stages, instead of those of `depth`.
 
     Raises:
@@ -170,20 +195,22 @@ class MotionNet(nn.Module):
         width: int = 64,
         output_stride: int = 8,
         output: str = "doubled",
+        normalisation: str = "instance",
         blocks: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        _check_architecture(depth, width, output_stride, output, blocks)
+        _check_architecture(depth, width, output_stride, output, normalisation, blocks)
         self.architecture = {
             "depth": depth,
             "width": width,
             "output_stride": output_stride,
             "output": output,
+            "normalisation": normalisation,
             "blocks": list(BLOCKS[depth] if blocks is None else blocks),
         }
         narrow = depth >= 50
         growth = 4 if narrow else 1
-        self.stem = _Unit(3, width, 7, stride=2)
+        self.stem = _Unit(3, width, 7, normalisation, stride=2)
         inputs, stride, dilation = width, 4, 1
         self.stages = nn.ModuleList()
         for level, count in enumerate(self.architecture["blocks"]):
@@ -196,8 +223,8 @@ class MotionNet(nn.Module):
             for number in range(count):
                 stage.append(
                     _Block(
-                        inputs, inside, outputs, stride=step if number == 0 else 1,
-                        dilation=dilation, narrow=narrow,
+                        inputs, inside, outputs, normalisation, narrow=narrow,
+                        stride=step if number == 0 else 1, dilation=dilation,
                     )
                 )  # fmt: skip
                 inputs = outputs
@@ -211,9 +238,14 @@ class MotionNet(nn.Module):
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        # At first the network sees differences: brightness would drown them, and tells nothing.
+        with torch.no_grad():
+            weight = self.stem[0].weight
+            weight -= weight.mean((2, 3), keepdim=True)
         # At first nothing moves, nearly.
         nn.init.normal_(self.last.weight, std=1e-2)
-        nn.init.zeros_(self.last.bias)
 
     def forward(self, observed: Tensor) -> tuple[Tensor, Tensor]:
         """The motion at each pixel.
@@ -299,10 +331,12 @@ class MotionNet(nn.Module):
         )
 
 
-def _check_architecture(depth: Any, width: Any, stride: Any, output: Any, blocks: Any) -> None:
+def _check_architecture(
+    depth: Any, width: Any, stride: Any, output: Any, normalisation: Any, blocks: Any
+) -> None:
     for name, value, choices in (
         ("depth", depth, tuple(BLOCKS)), ("output_stride", stride, STRIDES),
-        ("output", output, OUTPUTS),
+        ("output", output, OUTPUTS), ("normalisation", normalisation, NORMALISATIONS),
     ):  # fmt: skip
         if value not in choices:
             listed = ", ".join(map(str, choices))
