@@ -108,7 +108,8 @@ def response(dtype):
     mask = torch.ones(1, 1, 4, 5, dtype=dtype)
     two_sets = {"saturation": Saturation(), "tv": 0.1}
     for channels, chosen in ((1, {}), (3, {**two_sets, "mask": mask}), (1, two_sets)):
-        blurops.rl_step(*problem(channels=channels, dtype=dtype), **chosen, backend="triton")
+        tensors = [t.requires_grad_() for t in problem(channels=channels, dtype=dtype)]
+        blurops.rl_step(*tensors, **chosen, backend="triton").sum().backward()
 
 
 def report(kernel, like, compiled):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Inputs of NU-Conv and motion blur for their tests, and the table of their ops."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -205,6 +207,45 @@ def small(case: Case) -> Conv | Motion:
     if case.kind is Conv:
         return Conv(2, 2, 4, 5, 3, 2, (3, 3), index_shared=False)
     return Motion(2, 2, 4, 5, 4.0, length_shared=False)
+
+
+# In a corner, whose border is folded onto it, inside, and where a pixel would not move at all.
+MISSING = {
+    "length": {(0, 0): math.nan, (2, 3): math.inf, (1, 2): 1.0},
+    "angle": {(1, 2): math.nan, (3, 1): -math.inf},
+}
+MISSING_SHAPES = (Motion(2, 4, 4, 5, 3.0, angle_shared=False), Motion(2, 4, 4, 5, 3.0, False, True))
+
+
+def assert_missing_stays(
+    backend: ModuleType, case: Case, shape: Motion, boundary: str, caps: str
+) -> None:
+    """What has no motion is NaN at its own place alone; all else is as if it were not there.
+
+    The backend's functions are called as on a GPU, where nobody looks at values before.
+    """
+    options = {"caps": caps, "boundary": boundary, "method": "auto", "precision": "high"}
+    t = shape.tensors(boundary, torch.float32, 31)
+    for name, values in MISSING.items():
+        for (y, x), value in values.items():
+            t[name][-1, y, x] = value
+    missing = ~(t["length"].isfinite() & t["angle"].isfinite())
+    without = {**t, **{name: t[name].nan_to_num(1.0, 1.0, 1.0) for name in MISSING}}
+    if case.name == "motion_blur_adjoint":
+        without["grad"] = t["grad"].masked_fill(missing.unsqueeze(1), 0.0)
+    op = getattr(backend, case.name)
+    found, rest = (op(*(a[n] for n in case.arguments), **options) for a in (t, without))
+    expected = _missing_in(case, missing, shape, found)
+    assert torch.equal(found.isnan(), expected)
+    assert torch.equal(found[~expected], rest[~expected])
+
+
+def _missing_in(case: Case, missing: torch.Tensor, shape: Motion, found: torch.Tensor):
+    if "grad_" in case.name:
+        return missing if len(found) > 1 else missing.any(0, keepdim=True)
+    margins = (found.shape[-1] - shape.width) // 2, (found.shape[-2] - shape.height) // 2
+    grown = torch.nn.functional.pad(missing, [m for m in margins for _ in range(2)])
+    return grown.unsqueeze(1).expand_as(found)
 
 
 def doubles(args: tuple) -> tuple:

@@ -4,8 +4,6 @@
 A call goes the whole way that one with CUDA tensors goes, but into tests/emulation/.
 """
 
-import math
-
 import pytest
 import torch
 
@@ -17,7 +15,17 @@ from blurops.ops.nu_conv import native as conv_native
 from blurops.testing import accuracy, dot_gap, relative_error
 from tests.emulation.gather import GatherEmulator
 from tests.emulation.library import SCHEDULES, compiler
-from tests.gather import CASES, CONVS, MOTIONS, Conv, Motion, shapes, small
+from tests.gather import (
+    CASES,
+    CONVS,
+    MISSING_SHAPES,
+    MOTIONS,
+    Conv,
+    Motion,
+    assert_missing_stays,
+    shapes,
+    small,
+)
 from tests.test_gather_ops import assert_exact
 
 pytestmark = pytest.mark.skipif(
@@ -199,7 +207,7 @@ def beyond(case, args):
     else:
         at = case.arguments.index("length")
         given[at] = given[at].clone()
-        given[at][..., 0, 0], given[at][..., 0, 1] = 0.25, math.inf
+        given[at][..., 0, 0], given[at][..., 0, 1] = 0.25, 1e30
         nearest[at] = given[at].clamp(1, 2 * (min(small(case)[2:4]) - 1) + 1)
     return given, nearest
 
@@ -217,16 +225,13 @@ def test_values_are_clamped_not_looked_at(emulator, case):
     assert relative_error(found, exact.double()) <= 4 * accuracy(torch.float32).relative
 
 
-def test_what_is_no_number_reaches_nothing(emulator):
-    """Its own pixel at most; and the call ends."""
-    image, angle = torch.randn(2, 1, 7, 70)[:1], torch.zeros(1, 7, 70)
-    for at in ("length", "angle"):
-        maps = {"length": torch.full((1, 7, 70), 3.0), "angle": angle.clone()}
-        maps[at][0, 3, 30] = torch.nan
-        options = {"caps": "fspecial", "boundary": "zeros", "method": "auto", "precision": "high"}
-        found = motion_native.motion_blur(image, **maps, **options)
-        assert not found[..., :30].isnan().any()
-        assert not found[..., 31:].isnan().any()
+@pytest.mark.parametrize("case", MOTIONS, ids=str)
+@each_boundary
+@pytest.mark.parametrize("caps", ["fspecial", "segment"])
+def test_what_is_no_motion_makes_nan_at_its_own_place(emulator, case, boundary, caps):
+    for shape in MISSING_SHAPES:
+        assert_missing_stays(motion_native, case, shape, boundary, caps)
+    assert set(emulator.launches) == {case.name}
 
 
 def test_a_motion_of_length_1_changes_nothing(emulator):

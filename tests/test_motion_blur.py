@@ -11,9 +11,10 @@ import torch
 
 import blurops
 from blurops._check import BOUNDARIES
+from blurops.ops.motion_blur import reference
 from blurops.testing import accuracy, random_tensor, relative_error
 from tests import test_basis_blur
-from tests.gather import PATHS, Motion, require
+from tests.gather import MISSING_SHAPES, MOTIONS, PATHS, Motion, assert_missing_stays, require
 
 source = functools.cache(test_basis_blur.source)
 each_path = pytest.mark.parametrize("path", PATHS)
@@ -201,6 +202,44 @@ def test_a_constant_image_stays_constant(path, caps):
     image = torch.full((1, 1, 40, 70), 0.7)
     result = blurops.motion_blur(image, length, angle, caps=caps, backend=require(path))
     assert (result - 0.7).abs().max() <= accuracy(torch.float32).peak
+
+
+@pytest.mark.parametrize("case", MOTIONS, ids=str)
+@each_boundary
+@each_caps
+def test_what_is_no_motion_makes_nan_at_its_own_place(case, boundary, caps):
+    """On the CPU it is refused before; on a GPU nobody looks."""
+    for shape in MISSING_SHAPES:
+        assert_missing_stays(reference, case, shape, boundary, caps)
+
+
+@pytest.mark.parametrize("by", ["length", "angle"])
+@each_boundary
+def test_so_do_the_derivatives_of_its_gradients(by, boundary):
+    t = Motion(1, 2, 5, 6, 3.0).tensors(boundary, torch.float64, 12)
+    t["length"][0, 0, 2] = math.nan
+    t["angle"][0, 3, 4] = math.nan
+    missing = t["length"].isnan() | t["angle"].isnan()
+    maps, rate = (t["length"], t["angle"]), torch.ones_like(t["length"])
+    options = {"caps": "segment", "boundary": boundary, "method": "auto", "precision": "high"}
+    tangent = reference.motion_blur_tangent(t["image"], *maps, rate, by, **options)
+    assert torch.equal(tangent.isnan(), missing.unsqueeze(1).expand_as(tangent))
+    spread = reference.motion_blur_tangent_adjoint(t["grad"], *maps, rate, by, t["size"], **options)
+    margins = [(s - n) // 2 for s, n in zip(t["size"], missing.shape[-2:], strict=True)]
+    inside = spread[..., margins[0] :, margins[1] :][..., :5, :6]
+    assert torch.equal(inside.isnan(), missing.unsqueeze(1).expand_as(inside))
+    assert spread.isnan().sum() == inside.isnan().sum()
+
+
+@each_path
+def test_on_the_cpu_every_member_refuses_what_is_no_motion(path):
+    for name, value in (("length", math.nan), ("angle", math.inf)):
+        t = Motion(1, 1, 5, 6, 3.0).tensors("replicate", torch.float32, 13)
+        t[name][0, 1, 2] = value
+        for case in MOTIONS:
+            given = [t[argument] for argument in case.arguments]
+            with pytest.raises(ValueError, match=f"{name} must be .*finite, got"):
+                case.op(*given, boundary="replicate", backend=require(path))
 
 
 IMAGE, MAP = torch.zeros(2, 3, 8, 9), torch.ones(1, 8, 9)

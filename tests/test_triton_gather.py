@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """NU-Conv and motion blur in Triton beyond the contract, which they meet as one of its paths."""
 
-import math
-
 import pytest
 import torch
 
@@ -13,7 +11,7 @@ from blurops.ops.nu_conv import native as native_conv
 from blurops.ops.nu_conv import triton as conv
 from blurops.testing import accuracy, random_tensor, relative_error
 from tests.backends import options
-from tests.gather import CASES, CONVS, MOTIONS, Conv, Motion
+from tests.gather import CASES, CONVS, MOTIONS, Conv, Motion, assert_missing_stays
 from tests.test_triton import Largest
 
 OPTIONS = {"boundary": "replicate", "method": "auto", "precision": "default"}
@@ -75,20 +73,11 @@ class TestValuesNobodyLookedAt:
         assert torch.equal(*results)
         assert results[0].isfinite().all()
 
-    @pytest.mark.parametrize("value", [math.nan, math.inf])
-    def test_what_is_no_motion_makes_nan_there(self, value):
-        args = Motion(1, 1, 3, 4, 2.5).tensors("replicate", torch.float32, 4)
-        image, maps = args["image"], [args["length"], args["angle"]]
-        for i in range(2):
-            wrong = [m.clone() for m in maps]
-            wrong[i][0, 1, 2] = value
-            result = motion.motion_blur(image, *wrong, **CAPS)
-            expected = torch.zeros(3, 4, dtype=torch.bool)
-            expected[1, 2] = True
-            assert torch.equal(result[0, 0].isnan(), expected)
-            for by in ("length", "angle"):
-                gradient = getattr(motion, f"motion_blur_grad_{by}")
-                assert gradient(image, image, *wrong, **CAPS)[0, 1, 2].isnan()
+    @pytest.mark.parametrize("case", MOTIONS, ids=str)
+    def test_what_is_no_motion_makes_nan_at_its_own_place(self, case):
+        batch, channels = Motion(2, 1, 4, 5, 1.5, angle_shared=False), Motion(1, 4, 4, 5, 1.5)
+        assert_missing_stays(motion, case, batch, "replicate", "fspecial")
+        assert_missing_stays(motion, case, channels, "valid", "segment")
 
 
 @pytest.mark.parametrize("boundary", ["reflect", "replicate"])

@@ -17,6 +17,7 @@ _PLANES = "csrc/gpu/planes.cu"
 CONV = "nu_conv and (every_member and reflect or clamped or schedule) or several_blocks"
 ROUNDED = "rounded and replicate or keeps_sums or gathered"
 MOTION = "motion_blur and (every_member and zeros or clamped) or transpose and segment"
+MISSING = "no_motion and valid and segment"
 
 
 def _bug(name: str, file: str, old: str, new: str, keyword: str) -> Mutant:
@@ -132,5 +133,19 @@ MUTANTS = (
         "if (pixels_long < 1) pixels_long = 1;",
         "if (pixels_long < 0) pixels_long = 1;",
         MOTION,
+    ),
+    _bug(
+        "motion_blur: a still pixel does not ask whether its angle is a number",
+        _LINE,
+        "return motion_of<float>(pixels_long + missing,",
+        "return motion_of<float>(pixels_long,",
+        MISSING,
+    ),
+    _bug(
+        "motion_blur: what has no motion spreads nothing, not even NaN",
+        _MOTION,
+        "add(half - half, from);",
+        "add(0.f, from);",
+        MISSING,
     ),
 )

@@ -9,6 +9,7 @@ DERIVATIVES = Selection(
     (_CONTRACT, _OWN), "(test_gradients or derivative) and motion and not native"
 )
 ERRORS = Selection((_OWN,), "bad")
+MISSING = Selection((_OWN,), "(no_motion or derivatives_of_its) and valid")
 NATIVE = Selection(
     (_CONTRACT, _OWN), "motion_blur and native and (float32 or length_1 or dense or spot)"
 )
@@ -115,6 +116,13 @@ REFERENCE = (
         "if not (shortest >= 1 and",
         "if not (shortest >= 0.4 and",
         ERRORS,
+    ),
+    Mutant(
+        "motion_blur: the adjoint spreads a NaN as far as other pixels move",
+        _REFERENCE,
+        "total = lines.divisor(sum(lines.weight(*offset) for offset in lines.offsets()))",
+        "total = sum(lines.weight(*offset) for offset in lines.offsets())",
+        MISSING,
     ),
 )
 

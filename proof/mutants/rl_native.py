@@ -299,14 +299,14 @@ MUTANTS = (
     Mutant(
         "native step: the sums that it computes have no derivative",
         _NATIVE,
-        "if column_sums is None:\n            pairs",
-        "if column_sums is not None:\n            pairs",
+        "if column_sums is None:\n        pairs",
+        "if column_sums is not None:\n        pairs",
         SLOPES,
     ),
     Mutant(
         "native step: a graph of the gradient is cut",
         _OP,
-        "and not torch.is_grad_enabled()",
+        "torch.is_grad_enabled() or ",
         "",
         GRAPH,
     ),
@@ -327,8 +327,8 @@ MUTANTS = (
     Mutant(
         "native step: the reference is never taken",
         _OP,
-        'fused = options["backend"] in (None, "native")',
-        'fused = options["backend"] != ""',
+        'asked = options["backend"] in (None, name)',
+        'asked = options["backend"] != ""',
         MEMORY,
     ),
 )

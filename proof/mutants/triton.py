@@ -11,7 +11,8 @@ NAN = Selection(_CONTRACT, "nan and triton")
 FOLD = Selection(_TRITON, "Fold")
 CHUNKS = Selection(_TRITON, "GradientByTheKernels")
 ROUNDING = Selection(_TRITON, "TensorCores")
-STEP = Selection(_TRITON, "Step")
+STEP = Selection(_TRITON, "Step and not backward")
+BACKWARD = Selection(_TRITON, "Step and backward")
 RESPONSE = Selection(_TRITON, "Response")
 LAUNCHES = Selection(("tests/test_cuda_launches.py",), "the_step_blurs")
 CHOICE = Selection(_TRITON, "Choice")
@@ -23,6 +24,7 @@ MOTION = Selection(
     _GATHER,
     "triton and motion and (float32 and equals and replicate or unfolds or long or lengths)",
 )
+MISSING = Selection(("tests/test_triton_gather.py",), "no_motion and adjoint")
 COMPILED = Selection(_TRITON, "compiles_for_gpus and 90")
 
 _FAMILY = "blurops/ops/basis_blur/triton.py"
@@ -34,6 +36,7 @@ _AVAILABLE = "blurops/_triton.py"
 _TILES = "blurops/_triton_tiles.py"
 _STEP = "blurops/ops/rl_step/triton_kernels.py"
 _SETS = "blurops/ops/rl_step/triton.py"
+_GRADIENTS = "blurops/ops/rl_step/triton_gradients.py"
 _RESPONSE = "blurops/ops/saturate/triton_kernels.py"
 
 MUTANTS = (
@@ -206,6 +209,27 @@ MUTANTS = (
         CHOICE,
     ),
     Mutant(
+        "triton: the step's gradient leaves out the slope from the pixel to the left",
+        _GRADIENTS,
+        "from_west - across + from_north - down",
+        "from_north - across - down",
+        BACKWARD,
+    ),
+    Mutant(
+        "triton: the step's gradient takes the clean data for the bright set too",
+        _GRADIENTS,
+        "by_ratio += tl.load(grad + near + channels * pixels, there, 0)",
+        "by_ratio += tl.load(grad + near, there, 0)",
+        BACKWARD,
+    ),
+    Mutant(
+        "triton: a correction that was cut off has a derivative",
+        _GRADIENTS,
+        "return tl.where(value < 0, 0, passed)",
+        "return passed",
+        BACKWARD,
+    ),
+    Mutant(
         "triton: the step never takes the native module's blurs",
         _SETS,
         "return portable if native.supports((estimate, kernels, mixing), options) else native",
@@ -253,6 +277,13 @@ MUTANTS = (
         "tl.where(turn > 0, size - SIDE, 0)",
         "tl.where(turn > 0, size - SIDE - 1, 0)",
         MOTION,
+    ),
+    Mutant(
+        "triton: the transpose takes a pixel without a motion for one of the sharp image",
+        _MOTION,
+        "_missing(lines + maps + maps + maps + maps, y - top, x - left,",
+        "_missing(lines + maps + maps + maps + maps, y, x,",
+        MISSING,
     ),
     Mutant(
         "triton: cosines of motions keep 12 bits",

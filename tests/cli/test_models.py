@@ -9,6 +9,7 @@ import torch
 
 import blurops
 from blurmodels.basis_kernels import TwoHeadsNetwork, blur_map, estimate_field
+from blurmodels.basis_kernels.image_refinement import refine_on_image
 from blurmodels.evaluation import average_precision
 from blurops.cli import _models
 from blurops.fields import load_field
@@ -85,6 +86,25 @@ def test_deblur_without_weights(files, succeed):
     assert report["refine"] == {"kernel_size": 7, "grid": [1, 2]}
 
 
+def test_weights_are_fitted_to_the_photograph(files, weights, succeed):
+    common = ("deblur", files / "photo.png", "--model", "basis_kernels", "--weights", weights)
+    succeed(*common, "-o", files / "o.png", "--iterations", 2, "--fit-steps", 3)
+    first, last = json.loads((files / "o-report.json").read_text())["fit"]["reblur_loss"]
+    assert last < first
+    network, pixels = (
+        TwoHeadsNetwork.from_pretrained(weights),
+        read_image(files / "photo.png").pixels,
+    )
+    field = estimate_field(pixels, network)
+    sharp = blurops.richardson_lucy(
+        pixels, blurops.BasisBlur(field.kernels, field.mixing), iterations=2,
+        saturation=blurops.Saturation(),
+    ).image  # fmt: skip
+    fitted = refine_on_image(network, pixels, sharp, steps=3).network
+    wanted = estimate_field(pixels, fitted)
+    torch.testing.assert_close(load_field(files / "o-field.safetensors").mixing, wanted.mixing)
+
+
 def test_detect(files, weights, succeed):
     field = load_field(files / "f.safetensors")
     norms = field.kernels.flatten(2).norm(dim=2).flatten().sort().values
@@ -127,6 +147,11 @@ BAD = {
     "refine with weights": (
         (*MODEL, "--refine", "--weights", "w"),
         "argument --refine: goes without --weights",
+        2,
+    ),
+    "fit without weights": (
+        (*MODEL, "--refine", "--fit-steps", "3"),
+        "argument --fit-steps: goes with --weights only",
         2,
     ),
     "grid without refine": (

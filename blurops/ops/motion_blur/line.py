@@ -7,8 +7,12 @@ the coordinates ``u = p cos - q sin`` along the line and ``v = q cos + p sin`` a
 ``|v|`` beside the line and ``hypot(v, |u| - half)`` at its caps. The caps begin at ``p^2 + q^2 >=
 half^2`` for "fspecial", MATLAB's rule, and at ``|u| > half`` for "segment", where d is the distance
 to the segment.
+
+A length or angle that is NaN or infinite is no motion: its pixel weighs itself with NaN, and no
+other. So it is NaN when blurred, and the transpose brings its NaN to its own place alone.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -19,8 +23,8 @@ class Lines:
     """The motions of all pixels, (N or 1, H, W).
 
     Args:
-        length: at least 1; less is taken for 1.
-        angle: radians.
+        length: at least 1; less is taken for 1. Values need not be finite.
+        angle: radians. Values need not be finite.
         caps: "fspecial" or "segment".
         room: how far motions may reach each way, or ``None``; longer ones are shortened.
         derivative: prepare for :meth:`slope` rather than for :meth:`weight` alone.
@@ -35,8 +39,11 @@ class Lines:
         *,
         derivative: bool = False,
     ) -> None:
+        self._missing = ~(length.isfinite() & angle.isfinite())
+        length = torch.where(self._missing, 1.0, length)
         length = length.clamp(min=1, max=None if room is None else 2 * room + 1)
         self.half = (length - 1) / 2
+        angle = torch.where(self._missing, 0.0, angle)
         cos, sin = angle.cos(), angle.sin()
         if not derivative:
             # Turned to the right, a motion of length 1 has its neighbours at a distance of exactly
@@ -52,7 +59,7 @@ class Lines:
     def _reach(self, part: Tensor, extra: int, room: int | None) -> int:
         if self.half.numel() == 0:
             return 0
-        farthest = (self.half * part.abs()).nan_to_num(0.0).max()
+        farthest = (self.half * part.abs()).max()
         steps = int(farthest.floor()) + 1 if extra else int(farthest.ceil())
         return steps if room is None else min(steps, room)
 
@@ -69,9 +76,17 @@ class Lines:
         distance = torch.where(cap, torch.hypot(across, beyond), across.abs())
         return along, across, beyond, cap, distance
 
+    def _weigh(self, q: int, p: int, distance: Tensor) -> Tensor:
+        weight = (1 - distance).clamp(min=0)
+        return torch.where(self._missing, math.nan, weight) if q == p == 0 else weight
+
     def weight(self, q: int, p: int) -> Tensor:
         """The weight at an offset, not normalised."""
-        return (1 - self._place(q, p)[-1]).clamp(min=0)
+        return self._weigh(q, p, self._place(q, p)[-1])
+
+    def divisor(self, total: Tensor) -> Tensor:
+        """The sum of weights; 1 where that is NaN, which is left to the pixel's own weight."""
+        return torch.where(self._missing, 1.0, total)
 
     def slope(self, q: int, p: int, by: str) -> tuple[Tensor, Tensor]:
         """The weight at an offset, and its derivative by "length" or "angle".
@@ -88,4 +103,4 @@ class Lines:
             side = -across * along.sign() * self.half / divisor
             slope = torch.where(cap, side, -across.sign() * along)
             slope = torch.where(distance < 1, slope, 0.0)
-        return (1 - distance).clamp(min=0), slope
+        return self._weigh(q, p, distance), torch.where(self._missing, 0.0, slope)

@@ -260,7 +260,8 @@ def motion_blur(
         everywhere, and mixed ones with image; a second one by length or angle raises. At length 1
         the derivative by length is the one from the right. No pixel's kernel is stored: the window,
         as wide as the longest motion, is found in the data on the CPU. On a GPU, lengths are
-        clamped to what is allowed instead of waiting for the device;
+        clamped to what is allowed instead of waiting for the device, and a length or angle that is
+        NaN or infinite makes NaN of its own pixel, in the gradients and the adjoint too;
         :func:`blurops.testing.checked` makes them raise.
 
     Example:

@@ -65,7 +65,7 @@ def _sum_slopes(lines: Lines, by: str) -> tuple[Tensor, Tensor]:
     for offset in lines.offsets():
         weight, slope = lines.slope(*offset, by)
         total, total_slope = total + weight, total_slope + slope
-    return total, total_slope
+    return lines.divisor(total), total_slope
 
 
 def motion_blur(
@@ -93,7 +93,7 @@ def motion_blur_adjoint(
     y = working(image)
     sharp = image.shape[-2:] if size is None else size
     lines, reader = _prepare(length, angle, sharp, caps, boundary)
-    total = sum(lines.weight(*offset) for offset in lines.offsets())
+    total = lines.divisor(sum(lines.weight(*offset) for offset in lines.offsets()))
     y = y / total.unsqueeze(1)
     extended = y.new_zeros(*image.shape[:2], *reader.extended)
     for offset in lines.offsets():

@@ -31,7 +31,9 @@ def _line(
     length = tl.load(length + pixel, inside, 1).to(tl.float64)
     cos, sin = tl.load(cos + pixel, inside, 1), tl.load(sin + pixel, inside, 0)
     half = (tl.minimum(tl.maximum(length, 1), 2 * room + 1) - 1) * 0.5
-    half = tl.where(tl.abs(length) < float("inf"), half, float("nan"))
+    # Where there is no motion, everything is NaN, and has no weight anywhere.
+    there = (tl.abs(length) < float("inf")) & (cos == cos)
+    half, cos = tl.where(there, half, float("nan")), tl.where(there, cos, float("nan"))
     if not DERIVATIVE:
         # A motion of length 1 has its neighbours at a distance of exactly 1, and changes nothing.
         cos, sin = tl.where(half == 0, 1, cos), tl.where(half == 0, 0, sin)
@@ -321,6 +323,14 @@ def _gather(
 
 
 @triton.jit
+def _missing(halves, y, x, inside, rows, columns):
+    """Zero; NaN at a pixel without a motion, which spreads its NaN to its own place alone."""
+    there = inside & (y >= 0) & (y < rows) & (x >= 0) & (x < columns)
+    half = tl.load(halves + y * columns + x, there, 0)
+    return half - half
+
+
+@triton.jit
 def adjoint(
     image, lines, reach, out,
     channels, room, height, width, rows, columns, top, left, plane, maps, lines_step,
@@ -361,6 +371,10 @@ def adjoint(
             sum0 += part0
             sum1 += part1
             sum2 += part2
+    none = _missing(lines + maps + maps + maps + maps, y - top, x - left, inside, rows, columns)
+    sum0 += none
+    sum1 += none
+    sum2 += none
     store(out, first_plane, plane, y * width + x, sum0, sum1, sum2, inside, remaining, GROUP)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from blurops import _native
 from blurops.ops.basis_blur import native as family
-from blurops.ops.rl_step import buffers, formula
+from blurops.ops.rl_step import buffers, formula, gradients
 
 _FAMILY = ("boundary", "method", "precision")
 
@@ -75,10 +75,7 @@ def rl_step_backward(
     """The derivatives by the six tensors; one that is not needed has no elements."""
     tensors = (estimate, observed, kernels, mixing, column_sums, mask)
     if grad.numel() == 0:
-        return [
-            torch.zeros_like(t) if needed else grad.new_empty(0)
-            for t, needed in zip(tensors, needs, strict=True)
-        ]
+        return gradients.zeros(tensors, needs)
     how = {name: options[name] for name in _FAMILY}
     step = _prepare(tensors, options, keep=True)
     _, _, kernels, mixing, _, _ = step.tensors
@@ -89,18 +86,14 @@ def rl_step_backward(
     del step, by_ratios
     if needs[0]:
         by_estimate += _adjoint(by_blurred, kernels, mixing, how)
-    found = [by_estimate, by_observed, None, None, by_sums, by_mask]
-    if needs[2] or needs[3]:
-        # Each pair is a blurred and a sharp image that H multiplies: q and the gradient of H^T q,
-        # the gradient of H U and U, and 1 and the gradient of H^T 1.
-        pairs = [(ratios, by_corrections), (by_blurred, estimate)]
-        if column_sums is None:
-            pairs.append((torch.ones_like(by_blurred[:, :1]), by_sums))
-        found[2:4] = _grad_field(pairs, kernels, mixing, needs[2:4], how)
-    return [
-        _summed_like(t, other) if needed else grad.new_empty(0)
-        for t, other, needed in zip(found, tensors, needs, strict=True)
-    ]
+    # Each pair is a blurred and a sharp image that H multiplies: q and the gradient of H^T q, the
+    # gradient of H U and U, and 1 and the gradient of H^T 1.
+    pairs = [(ratios, by_corrections), (by_blurred, estimate)]
+    if column_sums is None:
+        pairs.append((torch.ones_like(by_blurred[:, :1]), by_sums))
+    by_field = gradients.by_field(family, pairs, kernels, mixing, needs[2:4], how)
+    found = (by_estimate, by_observed, *by_field, by_sums, by_mask)
+    return gradients.wanted(found, tensors, needs)
 
 
 def _adjoint(
@@ -213,25 +206,3 @@ def _grad_ratios(step: _Step, grad: Tensor, masked: bool) -> tuple[Tensor, Tenso
     )  # fmt: skip
     _native.call("rl_grad_ratios_cpu", step.struct)
     return by_blurred, by_observed, by_mask
-
-
-def _grad_field(
-    pairs: list[tuple[Tensor, Tensor]], kernels: Tensor, mixing: Tensor, needs: list, how: dict
-) -> tuple[Tensor | None, Tensor | None]:
-    """By kernels and mixing, each in one sweep over the channels of all pairs."""
-    blurred, sharp = (torch.cat(images, dim=1) for images in zip(*pairs, strict=True))
-    by_kernels = by_mixing = None
-    if needs[0]:
-        shared = kernels.shape[0] == 1
-        by_kernels = family.basis_blur_grad_kernels(
-            blurred, sharp, mixing, kernels.shape[-2:], shared, **how
-        )
-    if needs[1]:
-        shared = mixing.shape[0] == 1
-        by_mixing = family.basis_blur_grad_mixing(blurred, sharp, kernels, shared, **how)
-    return by_kernels, by_mixing
-
-
-def _summed_like(grad: Tensor, tensor: Tensor) -> Tensor:
-    """Summed over the axes along which the tensor was broadcast."""
-    return grad if grad.shape == tensor.shape else grad.sum_to_size(tensor.shape)

@@ -4,6 +4,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from blurops import _check
 from blurops._interop import array_function
 from blurops._register import LIBRARY, declare
 from blurops.ops.basis_blur.shapes import blurred_size
-from blurops.ops.rl_step import native, reference, triton
+from blurops.ops.rl_step import native, reference, triton, triton_backward
 from blurops.ops.rl_step.saturation import Saturation
 
 # At tv = 1 / (2 + sqrt(2)) the divisor could reach zero.
@@ -90,15 +91,22 @@ def _shape(*tensors: Tensor | None, **options: Any) -> Sequence[int]:
 
 
 def _backward(grad: Tensor, inputs: tuple, needs: tuple, options: dict) -> tuple:
-    """Fused, unless a derivative of the gradient is wanted or the native module cannot serve."""
+    """Fused, unless a derivative of the gradient is wanted or no module can serve."""
     # The dispatcher leaves out trailing tensors that were not given.
     needs = (*needs, *(False for _ in inputs[len(needs) :]))
-    fused = options["backend"] in (None, "native") and not torch.is_grad_enabled()
-    if not fused or native.supports_gradients(inputs, options) is not None:
+    if torch.is_grad_enabled() or _fused(inputs, options) is None:
         return reference.gradients(grad, inputs, needs, options)
-    options = {name: value for name, value in options.items() if name != "backend"}
     found = _rl_step_backward(grad, *inputs, list(needs), **options)
     return tuple(g if needed else None for g, needed in zip(found, needs, strict=True))
+
+
+def _fused(inputs: tuple, options: dict) -> ModuleType | None:
+    """The module whose fused backward serves the call."""
+    for name, module in (("native", native), ("triton", triton_backward)):
+        asked = options["backend"] in (None, name)
+        if asked and module.supports_gradients(inputs, options) is None:
+            return module
+    return None
 
 
 # The saturation's numbers are scalars, so that a fused kernel can take them as they come.
@@ -122,14 +130,18 @@ _rl_step = declare(
 # Only ever called by _backward, with what _shape has checked.
 LIBRARY.define(
     f"rl_step_backward(Tensor grad, {_TENSORS}, Tensor? column_sums, Tensor? mask, bool[] needs, "
-    f"*, {_SCALARS}) -> Tensor[]"
+    f"*, {_SCALARS}, str? backend=None) -> Tensor[]"
 )
 _rl_step_backward = torch.ops.blurops.rl_step_backward.default
 _DEFAULTS = {a.name: a.default_value for a in _rl_step_backward._schema.arguments if a.kwarg_only}
 
 
-def _run_backward(*args: Any, **options: Any) -> list[Tensor]:
-    return native.rl_step_backward(*args, **{**_DEFAULTS, **options})
+def _run_backward(grad: Tensor, *args: Any, **options: Any) -> list[Tensor]:
+    options = {**_DEFAULTS, **options}
+    module = _fused(args[:6], options)
+    if module is native:
+        del options["backend"]
+    return module.rl_step_backward(grad, *args, **options)
 
 
 def _fake_backward(grad: Tensor, *args: Any, **options: Any) -> list[Tensor]:
@@ -140,7 +152,8 @@ def _fake_backward(grad: Tensor, *args: Any, **options: Any) -> list[Tensor]:
     ]
 
 
-LIBRARY.impl("rl_step_backward", _run_backward, "CPU")
+for _device in ("CPU", "CUDA"):
+    LIBRARY.impl("rl_step_backward", _run_backward, _device)
 torch.library.register_fake("blurops::rl_step_backward", _fake_backward, lib=LIBRARY)
 
 

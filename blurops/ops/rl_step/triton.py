@@ -5,8 +5,8 @@ Blur and adjoint are those of the native module where it has kernels for the dev
 The native blur does the first pass in its epilogue, so that the blurred image is never written.
 The sets of the two-set step come from a few torch operations on images, both sets' corrections from
 one adjoint of twice as many channels. Beside its inputs and its result a step holds at most 6
-images of size C*H*W at a time, 3 with one set, and what the blur and the adjoint hold. There is no
-fused backward: the gradients are those of the formula.
+images of size C*H*W at a time, 3 with one set, and what the blur and the adjoint hold.
+triton_backward.py has the gradients.
 """
 
 import functools
@@ -25,7 +25,7 @@ from blurops.ops.rl_step import formula
 from blurops.ops.rl_step import native as compiled
 from blurops.ops.rl_step.saturation import Saturation
 
-_FAMILY = ("boundary", "method", "precision")
+FAMILY = ("boundary", "method", "precision")
 _SENSOR = ("a", "level", "threshold", "erode", "smooth", "dilate")
 _BLOCK = 512
 
@@ -58,20 +58,20 @@ def rl_step(
     out = torch.empty_like(estimate)
     if out.numel() == 0:
         return out
-    how = {name: options[name] for name in _FAMILY}
+    how = {name: options[name] for name in FAMILY}
     family = blurs(estimate, kernels, mixing, {**how, "backend": backend})
     if sums is None:
         count = max(kernels.shape[0], mixing.shape[0])
         ones = observed.new_ones(count, 1, *observed.shape[2:])
         sums = family.basis_blur_adjoint(ones, kernels, mixing, **how)
     blur = functools.partial(family.basis_blur, kernels=kernels, mixing=mixing, **how)
-    lost, clean = _sets(estimate, observed.shape[-2:], options, blur)
+    lost, clean = sets(estimate, observed.shape[-2:], options, blur)
     if blurred is None and family is native:
         tensors = (estimate, observed, kernels, mixing, sums, mask)
         ratios = _blur_into_ratios(tensors, lost, clean, options, how)
     else:
         blurred = blur(estimate) if blurred is None else blurred
-        ratios = _ratios(blurred.contiguous(), observed, mask, clean, options)
+        ratios = ratios_of(blurred.contiguous(), observed, mask, clean, options)
     del blurred, clean
     corrections = family.basis_blur_adjoint(ratios, kernels, mixing, **how)
     del ratios
@@ -79,7 +79,7 @@ def rl_step(
     return out
 
 
-def _sets(
+def sets(
     estimate: Tensor, size: Sequence[int], options: dict, blur: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor | None, Tensor | None]:
     """``1 - z0`` and z, or twice ``None`` where all pixels are one set."""
@@ -92,12 +92,18 @@ def _sets(
     return lost, (1 - formula.central(lost, size)).contiguous()
 
 
-def _stride(tensor: Tensor, axis: int) -> int:
+def stride(tensor: Tensor, axis: int) -> int:
     """Elements from one sample or channel to the next; 0 where one serves all."""
     return tensor.stride(axis) if tensor.shape[axis] > 1 else 0
 
 
-def _programs(image: Tensor) -> int:
+def block() -> int:
+    """Pixels that a program takes."""
+    return _BLOCK
+
+
+def programs(image: Tensor) -> int:
+    """Of a kernel that takes the image's pixels."""
     count, channels, height, width = image.shape
     return count * channels * -(-height * width // _BLOCK)
 
@@ -105,7 +111,7 @@ def _programs(image: Tensor) -> int:
 def _blur_into_ratios(
     tensors: tuple, lost: Tensor | None, clean: Tensor | None, options: dict, how: dict
 ) -> Tensor:
-    """As :func:`_ratios`, of the blurred estimate, which stays in the blur's registers."""
+    """As :func:`ratios_of`, of the blurred estimate, which stays in the blur's registers."""
     estimate, observed, kernels, mixing = tensors[:4]
     count, channels, *size = observed.shape
     out = observed.new_empty(count, channels if clean is None else 2 * channels, *size)
@@ -115,7 +121,7 @@ def _blur_into_ratios(
     return out
 
 
-def _ratios(
+def ratios_of(
     blurred: Tensor, observed: Tensor, mask: Tensor | None, clean: Tensor | None, options: dict
 ) -> Tensor:
     """The ratios q of one set, or for the reliable and the bright one, along the channels."""
@@ -124,9 +130,9 @@ def _ratios(
     count, channels, *size = observed.shape
     out = observed.new_empty(count, channels if clean is None else 2 * channels, *size)
     _triton.launch(
-        triton_kernels.ratios, _programs(observed), blurred, observed, mask, clean, out,
+        triton_kernels.ratios, programs(observed), blurred, observed, mask, clean, out,
         channels, size[0] * size[1],
-        *((0, 0) if mask is None else (_stride(mask, 0), _stride(mask, 1))),
+        *((0, 0) if mask is None else (stride(mask, 0), stride(mask, 1))),
         *(options[name] for name in ("a", "level", "eps")),
         like=out, SATURATED=options["saturated"], ACC=_triton.sums_type(out.dtype), BLOCK=_BLOCK,
     )  # fmt: skip
@@ -140,8 +146,8 @@ def _update(
 
     dtype = out.dtype
     _triton.launch(
-        triton_kernels.update, _programs(out), estimate, corrections, sums, lost, out,
-        *out.shape[1:], _stride(sums, 0),
+        triton_kernels.update, programs(out), estimate, corrections, sums, lost, out,
+        *out.shape[1:], stride(sums, 0),
         formula.smallest_column_sum(dtype), tv, torch.finfo(dtype).tiny,
         like=out, TV=tv > 0, ACC=_triton.sums_type(dtype), BLOCK=_BLOCK,
     )  # fmt: skip

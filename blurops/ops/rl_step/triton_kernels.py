@@ -12,7 +12,7 @@ from blurops.ops.saturate.triton_kernels import response, slope
 
 
 @triton.jit
-def _non_negative(values):
+def non_negative(values):
     """A maximum with 0 that lets NaN through."""
     return tl.where(values < 0, 0, values)
 
@@ -34,11 +34,11 @@ def ratios(
     pixel = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
     there = pixel < pixels
     at = plane.to(tl.int64) * pixels + pixel
-    r = _non_negative(tl.load(blurred + at, there, 0))
+    r = non_negative(tl.load(blurred + at, there, 0))
     s = r * 0 + 1
     if SATURATED:
         s = slope(r, number(a, ACC), number(level, ACC))
-        r = _non_negative(response(r, number(a, ACC), number(level, ACC), ACC))
+        r = non_negative(response(r, number(a, ACC), number(level, ACC), ACC))
     if mask is not None:
         s *= tl.load(mask + sample * mask_step + channel * mask_channel_step + pixel, there, 0)
     asked = tl.load(observed + at, there, 0)
@@ -53,14 +53,14 @@ def ratios(
 
 
 @triton.jit
-def _correction(corrections, at, there, sums, seen):
+def correction(corrections, at, there, sums, seen):
     """``F(q)``, and 1 for pixels that no data see."""
-    value = _non_negative(tl.load(corrections + at, there, 0))
+    value = non_negative(tl.load(corrections + at, there, 0))
     return tl.where(seen, value / tl.where(seen, sums, 1), 1)
 
 
 @triton.jit
-def _normalised(here, right, below, has_right, has_below, tiny):
+def normalised(here, right, below, has_right, has_below, tiny):
     """Forward differences, 0 where there is no neighbour, divided by their length."""
     across = tl.where(has_right, right - here, 0)
     down = tl.where(has_below, below - here, 0)
@@ -71,20 +71,20 @@ def _normalised(here, right, below, has_right, has_below, tiny):
 
 
 @triton.jit
-def _divergence(image, y, x, rows, columns, there, tiny):
+def divergence(image, y, x, rows, columns, there, tiny):
     """``div(grad U / |grad U|)``: forward differences, div minus their transpose."""
     at = image + (y * columns + x)
     right, below = there & (x + 1 < columns), there & (y + 1 < rows)
     left, above = there & (x > 0), there & (y > 0)
     here = tl.load(at, there, 0)
     west, north = tl.load(at - 1, left, 0), tl.load(at - columns, above, 0)
-    across, down = _normalised(
+    across, down = normalised(
         here, tl.load(at + 1, right, 0), tl.load(at + columns, below, 0), right, below, tiny
     )
-    from_west, _ = _normalised(
+    from_west, _ = normalised(
         west, here, tl.load(at + columns - 1, left & below, 0), left, left & below, tiny
     )
-    _, from_north = _normalised(
+    _, from_north = normalised(
         north, tl.load(at - columns + 1, above & right, 0), here, above & right, above, tiny
     )
     return across - from_west + down - from_north
@@ -111,19 +111,19 @@ def update(
     column = tl.load(sums + sample * sums_step + pixel, there, 1)
     seen = column > number(smallest, ACC)
     if lost is None:
-        factor = _correction(corrections, at, there, column, seen)
+        factor = correction(corrections, at, there, column, seen)
     else:
         careful_plane = 2 * sample * channels + channel
-        careful = _correction(corrections, careful_plane * pixels + pixel, there, column, seen)
+        careful = correction(corrections, careful_plane * pixels + pixel, there, column, seen)
         bright_plane = careful_plane + channels
-        bright = _correction(corrections, bright_plane * pixels + pixel, there, column, seen)
+        bright = correction(corrections, bright_plane * pixels + pixel, there, column, seen)
         share = tl.load(lost + at, there, 0)
         factor = (1 - share) * careful + share * bright
     result = tl.load(estimate + at, there, 0) * factor
     if TV:
         image = estimate + plane.to(tl.int64) * pixels
-        divergence = _divergence(
+        spread = divergence(
             image, pixel // columns, pixel % columns, rows, columns, there, number(tiny, ACC)
         )
-        result /= 1 - number(tv, ACC) * divergence
+        result /= 1 - number(tv, ACC) * spread
     tl.store(out + at, result, there)

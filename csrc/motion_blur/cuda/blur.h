@@ -156,6 +156,15 @@ struct Receiver {
       if (c < count) sums[c] = gpu::multiply_add(weight, values[c * plane + from], sums[c]);
     }
   }
+
+  // A pixel without a motion has no weights to spread by: its NaN goes to its own place.
+  BLUROPS_DEVICE void add_missing(const Maps& maps, int64_t row, int64_t column) {
+    const int64_t y = row - maps.problem.margin_y, x = column - maps.problem.margin_x;
+    if (y < 0 || x < 0 || y >= maps.problem.out_height || x >= maps.problem.out_width) return;
+    const int64_t from = y * maps.problem.out_width + x;
+    const float half = planes[kSpreadHalf * plane + from];
+    add(half - half, from);
+  }
 };
 
 // Every extended position that reads the pixel, and every blurred pixel that may reach that
@@ -251,6 +260,7 @@ gather_lines(const SpreadArgsOfMotion args, int64_t items) {
   } else {
     gather_positions(maps, reach, row, column, to);
   }
+  to.add_missing(maps, row, column);
   BLUROPS_UNROLL
   for (int c = 0; c < kMotionChannels; ++c) {
     if (c >= to.count) break;

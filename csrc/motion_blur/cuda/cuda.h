@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Motion blur on the GPU; shapes as in motion_blur.h. float32 and the half types; memory on the
 // current device, in contiguous tensors of problem.dtype. Lengths below 1, and those that reach
-// beyond problem.reach, are clamped. All work is queued on `stream`, a cudaStream_t, and nothing
+// beyond problem.reach, are clamped; a length or angle that is NaN or infinite makes NaN of its own
+// pixel. All work is queued on `stream`, a cudaStream_t, and nothing
 // waits for it.
 #pragma once
 

@@ -24,17 +24,19 @@ struct Maps {
   BLUROPS_HD int64_t pixels() const { return problem.out_height * problem.out_width; }
   BLUROPS_HD bool batched() const { return problem.length_batched || problem.angle_batched; }
 
-  // The motion of a pixel; a length that is no number stays one.
+  // The motion of a pixel: all NaN where its length or angle is NaN or infinite, and so without
+  // weight anywhere.
   BLUROPS_DEVICE Motion<float> motion(int64_t n, int64_t pixel) const {
     const MotionBlur& p = problem;
     const double longest = 2.0 * static_cast<double>(p.reach) + 1;
-    double pixels_long =
+    const double given =
         gpu::load_as(p.dtype, length, (p.length_batched ? n : 0) * pixels() + pixel);
+    const double turn = gpu::load_as(p.dtype, angle, (p.angle_batched ? n : 0) * pixels() + pixel);
+    const double missing = (given - given) + (turn - turn);  // 0 or NaN
+    double pixels_long = given;
     if (pixels_long < 1) pixels_long = 1;
     if (pixels_long > longest) pixels_long = longest;
-    return motion_of<float>(
-        pixels_long, gpu::load_as(p.dtype, angle, (p.angle_batched ? n : 0) * pixels() + pixel),
-        derivative);
+    return motion_of<float>(pixels_long + missing, turn + missing, derivative);
   }
 };
 

@@ -39,6 +39,13 @@ def add_deblur(group: argparse._ArgumentGroup) -> None:
     )
     _add_refinement(group)
     group.add_argument(
+        "--fit-steps",
+        type=options.whole(1),
+        metavar="N",
+        help="of --weights: restore, fit all weights to IMAGE and that restoration by N steps of"
+        " Adam, and estimate again (the authors' code has 100)",
+    )
+    group.add_argument(
         "--scale",
         type=options.number(above=0),
         metavar="S",
@@ -96,7 +103,7 @@ def deblur(args: argparse.Namespace) -> None:
     original = options.load_photo(args)
     photo = original if args.scale is None else _scaled(original, args.scale, args.gamma)
     began = time.perf_counter()
-    field, notes = _field(args, photo.pixels)
+    field, notes = _field(args, photo.pixels, args.fit_steps)
     estimated = time.perf_counter()
     operator = BasisBlur(field.kernels, field.mixing, boundary=args.boundary or field.boundary)
     image, iterations = _restore(args, photo.pixels, operator)
@@ -212,13 +219,17 @@ def _check_source(args: argparse.Namespace, command: str) -> None:
         )
     if args.weights is not None and args.refine:
         raise options.UsageError(f"{command}: argument --refine: goes without --weights")
+    if command == "deblur" and args.fit_steps is not None and args.weights is None:
+        raise options.UsageError(f"{command}: argument --fit-steps: goes with --weights only")
     for name in ("kernel_size", "grid", "sparsity"):
         if getattr(args, name) is not None and not args.refine:
             option = name.replace("_", "-")
             raise options.UsageError(f"{command}: argument --{option}: goes with --refine only")
 
 
-def _field(args: argparse.Namespace, pixels: Tensor) -> tuple[BlurField, dict[str, Any]]:
+def _field(
+    args: argparse.Namespace, pixels: Tensor, fit_steps: int | None = None
+) -> tuple[BlurField, dict[str, Any]]:
     """The blur of a photograph, and what the report says of the estimation."""
     progress = options.show_progress(args)
     if args.refine:
@@ -236,7 +247,20 @@ def _field(args: argparse.Namespace, pixels: Tensor) -> tuple[BlurField, dict[st
     from blurmodels.basis_kernels.network import TwoHeadsNetwork
 
     network = TwoHeadsNetwork.from_pretrained(args.weights)
-    return estimate_field(pixels, network, gamma=args.gamma, progress=progress), {}
+    field = estimate_field(pixels, network, gamma=args.gamma, progress=progress)
+    if fit_steps is None:
+        return field, {}
+    from blurmodels.basis_kernels.image_refinement import refine_on_image
+
+    known = options.richardson_lucy_arguments(args)
+    sharp = richardson_lucy(pixels, BasisBlur(field.kernels, field.mixing), **known).image
+    fitted = refine_on_image(
+        network, pixels, sharp, gamma=args.gamma, steps=fit_steps,
+        saturation=args.saturation is not False,
+    )  # fmt: skip
+    field = estimate_field(pixels, fitted.network, gamma=args.gamma, progress=progress)
+    fit = {"steps": fit_steps, "reblur_loss": [fitted.losses[0], fitted.losses[-1]]}
+    return field, {"fit": fit}
 
 
 def _restore(args: argparse.Namespace, pixels: Tensor, operator: BasisBlur) -> tuple[Tensor, int]:

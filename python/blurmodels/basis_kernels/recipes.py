@@ -76,7 +76,7 @@ RECIPES = {
     ),
     # Half an hour on one core: small patches, short exposures through a long lens, one object.
     "starter": Recipe(
-        width=8, basis_size=8, patch=96, epoch=1200, l2_epochs=22, l1_epochs=5,
+        width=8, basis_size=8, patch=96, epoch=1200, l2_epochs=60, l1_epochs=8,
         learning_rate=1e-3, halve_epochs=None, decay="cosine", warmup=100, clip=1.0,
         exposure=(0.02, 0.2), focal_length=2000.0, objects=1, repeat=1200, grid=48, he=True,
         precision="bfloat16", channels_last=True,
