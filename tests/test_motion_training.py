@@ -10,7 +10,7 @@ import torch
 from blurmodels import checkpoints, training
 from blurmodels.basis_kernels.data import DeadLeaves
 from blurmodels.basis_kernels.data.scene import Scene
-from blurmodels.irc import MotionNet
+from blurmodels.irc import BlindDeblurrer, IRCNet, MotionNet
 from blurmodels.irc.motion_data import CameraBlurs, CameraSettings
 from blurmodels.irc.motion_recipes import RECIPES, examples_of, settings_of, task_of
 from blurmodels.irc.motion_score import motion_mse
@@ -128,3 +128,19 @@ def test_recipes_are_the_papers():
     assert torch.equal(task.network.stem[0].weight, again.network.stem[0].weight)
     other = task_of(small, examples_of(small, seed=2), seed=2)
     assert not torch.equal(task.data[5].observed, other.data[5].observed)
+
+
+def test_the_blind_pipeline_takes_it(tmp_path):
+    pipeline = BlindDeblurrer(tiny_task().network, IRCNet(1, 1, max_length=5, size=7))
+    torch.nn.init.normal_(pipeline.estimator.last.weight, std=0.3)
+    observed = torch.rand(1, 3, 20, 24)
+    pipeline(observed).square().mean().backward()
+    assert float(pipeline.estimator.stem[0].weight.grad.abs().sum()) > 0
+    pipeline.save_pretrained(tmp_path / "p.safetensors")
+    found = BlindDeblurrer.from_pretrained(tmp_path / "p.safetensors")
+    assert isinstance(found.estimator, MotionNet)
+    for name, tensor in pipeline.state_dict().items():
+        assert torch.equal(found.state_dict()[name], tensor)
+    with torch.no_grad():
+        # Memory that is aligned otherwise makes sums of another order.
+        torch.testing.assert_close(found(observed), pipeline.eval()(observed))

@@ -9,7 +9,8 @@ part by a module `commands`, light to import, with any of these functions:
   package, below ``blurops train`` and ``blurops evaluate``;
 - ``deblur(args)`` carries out ``blurops deblur IMAGE --model PACKAGE``, and ``add_deblur(group)``
   adds the options that only this model has. ``--weights`` is there already. Where no ``-o`` is
-  given, the model chooses a name.
+  given, the model chooses a name. ``TAKES_MOTION_FIELD``, where there is one, says that
+  ``--motion-field`` may stand beside it.
 
 `blurops.cli.options` has what they need to look and to behave like the other commands.
 """
@@ -47,7 +48,7 @@ def models() -> dict[str, ModuleType]:
 
 
 def having(function: str) -> dict[str, Any]:
-    """That function of each package that has it, by the package's name."""
+    """What each package that has it calls so, by the package's name."""
     return {
         name: getattr(module, function)
         for name, module in models().items()

@@ -59,15 +59,16 @@ def register(commands: Any) -> None:
         epilog=_EPILOG,
     )
     options.add_photo(parser, "the blurred photograph")
-    blur = parser.add_argument_group("the blur (one of these)").add_mutually_exclusive_group(
-        required=True
-    )
+    known = parser.add_argument_group("the blur (one of these)")
+    # Beside a model that wants it told, it is allowed: `_check_blur` does what argparse cannot.
+    blur = known.add_mutually_exclusive_group()
     blur.add_argument("--field", metavar="F", help="blur field of IMAGE's size (.safetensors)")
-    blur.add_argument(
+    known.add_argument(
         "--motion-field",
         metavar="F.mat",
         help="straight motion at each pixel of IMAGE: a MATLAB file with mfmap, (H, W, 2), pixels"
-        " and degrees in the convention of Eboli et al.",
+        " and degrees in the convention of Eboli et al."
+        + _beside(" (also beside --model {}, which then estimates nothing)"),
     )
     blur.add_argument(
         "--kernel",
@@ -155,8 +156,29 @@ def _add_solver(group: argparse._ArgumentGroup) -> None:
     _compensate.add_options(group)
 
 
+def _beside(text: str) -> str:
+    """What to say of the models that take --motion-field, if there are any."""
+    names = ", ".join(sorted(_models.having("TAKES_MOTION_FIELD")))
+    return text.format(names) if names else ""
+
+
+def _check_blur(args: argparse.Namespace) -> None:
+    """Raises unless the blur is given in one way."""
+    ways = ("field", "motion_field", "kernel", "motion", "model")
+    given = [name for name in ways if getattr(args, name) is not None]
+    options_of = {name: "--" + name.replace("_", "-") for name in ways}
+    if not given:
+        names = " ".join(options_of.values())
+        raise options.UsageError(f"deblur: one of the arguments {names} is required")
+    told = args.model is not None and args.model in _models.having("TAKES_MOTION_FIELD")
+    if len(given) > 1 and not (told and given == ["motion_field", "model"]):
+        first, second = (options_of[name] for name in given[:2])
+        raise options.UsageError(f"deblur: argument {second}: not allowed with argument {first}")
+
+
 def run(args: argparse.Namespace) -> None:
     """Runs the command."""
+    _check_blur(args)
     if args.model is not None:
         if args.orientation != "psf" or args.method != "rl" or args.threshold is not None:
             raise options.UsageError(

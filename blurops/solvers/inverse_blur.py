@@ -164,7 +164,8 @@ def _of_motions(
     if max_length is None:
         max_length = max(3, 2 * math.ceil((float(length.max()) - 1) / 2) + 1)
     size = tuple(length.shape[-2:])
-    sharp = operator.adjoint(length.new_zeros(1, 1, *size)).shape[-2:]
+    count = max(length.shape[0], angle.shape[0])
+    sharp = operator.adjoint(length.new_zeros(count, 1, *size)).shape[-2:]
     sides = tuple(s - n + 1 for s, n in zip(sharp, size, strict=True))
     length, angle = _sharp_maps(operator, sides, length[:, None], angle[:, None])
     index, weight = interpolate_motion(length[:, 0], angle[:, 0], max_length=max_length, mode=mode)

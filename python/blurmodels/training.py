@@ -28,10 +28,13 @@ from blurops.files import replacing
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DECAYS = ("halving", "cosine")
+OPTIMISERS = ("adam", "sgd")
 
 STATE, WEIGHTS, LOG, EVENTS = "state.safetensors", "weights.safetensors", "log.csv", "events"
 # What may change between a run and its continuation without changing what is computed.
 _FREE = ("checkpoint_every", "log_every", "picture_every", "workers")
+# Settings that came later, as they were before.
+_FIRST = {"optimiser": "adam", "momentum": 0.0}
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class Settings:
     Attributes:
         steps: of the optimiser, in all.
         batch_size: of all processes together.
-        learning_rate: of Adam, with its usual betas.
+        learning_rate: of the optimiser.
+        optimiser: "adam", with its usual betas, or "sgd", stochastic gradient descent.
+        momentum: of "sgd".
         decay: "halving" halves the rate every `halve_every` steps; "cosine" brings it to 0 along a
             quarter of a cosine's period.
         halve_every: None for never.
@@ -58,6 +63,8 @@ class Settings:
     steps: int
     batch_size: int = 8
     learning_rate: float = 1e-4
+    optimiser: str = "adam"
+    momentum: float = 0.0
     decay: str = "halving"
     halve_every: int | None = None
     warmup: int = 0
@@ -76,7 +83,9 @@ class Settings:
                 raise ValueError(f"Settings: {name} must be at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise ValueError(f"Settings: learning_rate must be positive, got {self.learning_rate}")
-        for name, choices in (("decay", DECAYS), ("precision", tuple(PRECISIONS))):
+        for name, choices in (
+            ("decay", DECAYS), ("precision", tuple(PRECISIONS)), ("optimiser", OPTIMISERS),
+        ):  # fmt: skip
             if getattr(self, name) not in choices:
                 raise ValueError(
                     f"Settings: {name} must be one of {', '.join(choices)},"
@@ -193,7 +202,11 @@ class _Run:
         layout = torch.channels_last if settings.channels_last else torch.preserve_format
         task.network.to(place.device, memory_format=layout).train()
         learned = [p for p in task.network.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(learned, lr=settings.learning_rate)
+        self.optimiser = (
+            torch.optim.Adam(learned, lr=settings.learning_rate)
+            if settings.optimiser == "adam"
+            else torch.optim.SGD(learned, lr=settings.learning_rate, momentum=settings.momentum)
+        )
         self.network = place.wrap(task.network)
         # Only float16 underflows; for the others the scaler does nothing.
         self.scaler = torch.amp.GradScaler(
@@ -291,7 +304,9 @@ class _Run:
             if name == "steps" and self.settings.decay != "cosine":
                 continue
             if name not in _FREE:
-                self._same(name, value, before.get("settings", {}).get(name))
+                # A state that was written before there was a choice has none.
+                earlier = _FIRST.get(name)
+                self._same(name, value, before.get("settings", {}).get(name, earlier))
         for name, value in json.loads(json.dumps(dict(self.task.record))).items():
             self._same(name, value, before.get("task", {}).get(name))
         load_state(found, path, self.task, self.optimiser, self.scaler, self.place)

@@ -6,7 +6,18 @@ Blur Estimation and Removal", and "End-to-end Interpretable Learning of Non-blin
 """
 
 from blurmodels.irc.cpcr import LCHQS, NULCHQS
+from blurmodels.irc.irc_net import IRCNet
+from blurmodels.irc.joint import BlindDeblurrer
 from blurmodels.irc.motion_net import MotionNet
 from blurmodels.irc.motion_picture import plot_motion_field
+from blurmodels.irc.shrink import shrink_curve
 
-__all__ = ["LCHQS", "NULCHQS", "MotionNet", "plot_motion_field"]
+__all__ = [
+    "LCHQS",
+    "NULCHQS",
+    "BlindDeblurrer",
+    "IRCNet",
+    "MotionNet",
+    "plot_motion_field",
+    "shrink_curve",
+]

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Trainings by name: the paper's, a practical one, and one of a few minutes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from blurmodels.basis_kernels.data import DeadLeaves, Repeated
+from blurmodels.basis_kernels.data.scene import Scenes
+from blurmodels.irc.irc_net import IRCNet
+from blurmodels.irc.scenes import MotionSamples, MotionSettings
+from blurmodels.irc.task import DeblurTask
+from blurmodels.training import Settings
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network, its data and its schedule.
+
+    Attributes:
+        stages, inner, max_length, size, sharing, shrink, threshold, penalty, mode, boundary,
+            method, grid: of `IRCNet`.
+        patch: side of the blurred images.
+        kind, noise: of `MotionSettings`.
+        epoch: scenes of an epoch.
+        epochs: how many.
+        repeat: make so many scenes only and show them turned and mirrored; None makes them anew.
+        reduction: of `DeblurTask`.
+        optimiser, momentum, learning_rate, decay, warmup, clip, batch_size: of `training.Settings`.
+    """
+
+    stages: int = 5
+    inner: int = 2
+    max_length: int = 35
+    size: int = 31
+    sharing: str = "step"
+    shrink: str = "curve"
+    threshold: float = 0.02
+    penalty: float = 8.1e-3
+    mode: str = "bilinear"
+    boundary: str = "valid"
+    method: str = "fft"
+    grid: int | None = 257
+    patch: int = 128
+    kind: str = "camera"
+    noise: tuple[float, float] = (0.005, 0.02)
+    epoch: int = 5400
+    epochs: float = 10
+    repeat: int | None = None
+    reduction: str = "mean"
+    optimiser: str = "adam"
+    momentum: float = 0.0
+    learning_rate: float = 5e-4
+    decay: str = "cosine"
+    warmup: int = 0
+    clip: float | None = None
+    batch_size: int = 4
+
+
+RECIPES = {
+    # Eboli et al., section 4.2: 5,400 patches of 121 pixels, each with one motion of the bank. The
+    # number of epochs, the size of batches, and the noise are not stated.
+    "paper": Recipe(
+        threshold=3e-3, mode="softmax", boundary="replicate", method="exact", grid=None, patch=121,
+        kind="bank", reduction="sum", optimiser="sgd", learning_rate=1e-7, decay="halving",
+        batch_size=1,
+    ),
+    "default": Recipe(),
+    # Some minutes on one core: motions of up to 15 pixels, small filters and patches.
+    "small": Recipe(
+        stages=4, max_length=15, size=21, patch=48, noise=(0.01, 0.01), epoch=200, epochs=1.5,
+        repeat=200, learning_rate=1e-3, batch_size=2,
+    ),
+}  # fmt: skip
+
+
+def scenes_of(recipe: Recipe, *, seed: int = 0) -> Scenes:
+    """A recipe's generated scenes; those of two seeds differ."""
+    leaves = DeadLeaves(recipe.epoch, seed=seed)
+    return leaves if recipe.repeat is None else Repeated(leaves, recipe.repeat, seed=seed)
+
+
+def samples_of(recipe: Recipe, *, seed: int = 0, patch: int | None = None) -> MotionSamples:
+    """A recipe's samples. Those of two seeds share no scene and no motion."""
+    settings = MotionSettings(max_length=recipe.max_length, kind=recipe.kind, noise=recipe.noise)
+    scenes = scenes_of(recipe, seed=seed)
+    return MotionSamples(scenes, patch or recipe.patch, settings, seed=seed)
+
+
+def network_of(recipe: Recipe, *, cache: bool = False, progress: bool = False) -> IRCNet:
+    """A recipe's network, untrained."""
+    return IRCNet(
+        recipe.stages, recipe.inner, max_length=recipe.max_length, size=recipe.size,
+        sharing=recipe.sharing, shrink=recipe.shrink, threshold=recipe.threshold,
+        penalty=recipe.penalty, mode=recipe.mode, boundary=recipe.boundary, method=recipe.method,
+        grid=recipe.grid, cache=cache, progress=progress,
+    )  # fmt: skip
+
+
+def task_of(recipe: Recipe, network: Any, *, seed: int = 0) -> DeblurTask:
+    """What a network or a pipeline learns by a recipe."""
+    return DeblurTask(network, samples_of(recipe, seed=seed), recipe.reduction)
+
+
+def settings_of(recipe: Recipe, *, seed: int = 0, **others: Any) -> Settings:
+    """A recipe's schedule in steps; `others` are further settings, which win."""
+    found = {
+        "steps": max(1, round(recipe.epochs * recipe.epoch / recipe.batch_size)),
+        "batch_size": recipe.batch_size,
+        "learning_rate": recipe.learning_rate,
+        "optimiser": recipe.optimiser,
+        "momentum": recipe.momentum,
+        "decay": recipe.decay,
+        "warmup": recipe.warmup,
+        "clip": recipe.clip,
+        "seed": seed,
+    }
+    return Settings(**(found | others))

@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Training of IRC-Net, alone and with an estimator of motion."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from blurmodels import checkpoints, training
+from blurmodels.basis_kernels.data import DeadLeaves, Repeated
+from blurmodels.irc import BlindDeblurrer, IRCNet, joint
+from blurmodels.irc.recipes import RECIPES, settings_of
+from blurmodels.irc.scenes import MotionSamples, MotionSettings, motion_batch
+from blurmodels.irc.task import DeblurTask, held_out_psnr
+from blurmodels.training import Settings, train
+from blurops.cli import main
+
+LONGEST = 5
+
+
+class Tiny(nn.Module):
+    """Looks at the slopes of an image as a whole; at first it says the same of every image."""
+
+    name = "tiny"
+
+    def __init__(self, length=2.0, angle=0.4):
+        super().__init__()
+        self.architecture = {"length": length, "angle": angle}
+        # One learning rate serves the filters' taps and the motion.
+        self.gain = torch.tensor([40.0, 10.0])
+        self.look = nn.Conv2d(3, 4, 3, padding=1)
+        self.say = nn.Linear(4, 2)
+        with torch.no_grad():
+            self.say.weight.zero_()
+            self.say.bias.copy_(torch.tensor([length, angle]) / self.gain)
+
+    def forward(self, image):
+        seen = self.look(image).abs().mean((2, 3))
+        length, angle = (self.gain * self.say(seen))[:, :, None, None].unbind(1)
+        size = (len(image), *image.shape[2:])
+        return length.expand(size), angle.expand(size)
+
+
+def network(**options):
+    chosen = {"max_length": LONGEST, "size": 9, "threshold": 0.02, "method": "fft", "grid": 65,
+              "mode": "bilinear", "boundary": "valid"}  # fmt: skip
+    return IRCNet(2, 2, **(chosen | options))
+
+
+def samples(seed=0, **options):
+    scenes = Repeated(DeadLeaves(4, seed=seed), 4, seed=seed)
+    chosen = {"max_length": LONGEST, "noise": (0.01, 0.01)} | options
+    return MotionSamples(scenes, 24, MotionSettings(**chosen), seed=seed)
+
+
+class Killed(Exception):
+    """Stands for a signal between two steps."""
+
+
+def killed_after(last):
+    def on_step(step, losses):
+        if step == last:
+            raise Killed
+
+    return on_step
+
+
+SETTINGS = Settings(steps=4, batch_size=2, learning_rate=1e-3, checkpoint_every=2, log_every=1)
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, blind):
+    def task():
+        torch.manual_seed(0)
+        restorer = network()
+        learned = BlindDeblurrer(Tiny(), restorer) if blind else restorer
+        return DeblurTask(learned, samples(), "sum" if blind else "mean")
+
+    change = {"optimiser": "sgd", "momentum": 0.9, "learning_rate": 1e-5} if blind else {}
+    settings = replace(SETTINGS, **change)
+    train(task(), settings, tmp_path / "whole")
+    with pytest.raises(Killed):
+        train(task(), settings, tmp_path / "killed", on_step=killed_after(3))
+    train(task(), settings, tmp_path / "killed")
+    files = [tmp_path / name / training.WEIGHTS for name in ("whole", "killed")]
+    one, other = (checkpoints.load(path).tensors for path in files)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    begun = task().network.state_dict()
+    assert all(not torch.equal(one[name], begun[name]) for name in one if "look" not in name)
+
+
+def test_a_state_without_an_optimiser_goes_on_with_adam(tmp_path, monkeypatch):
+    train(DeblurTask(network(), samples()), replace(SETTINGS, steps=2), tmp_path)
+    path = tmp_path / training.STATE
+    found = checkpoints.load(path)
+    extra = {**found.extra, "settings": {k: v for k, v in found.extra["settings"].items()
+                                         if k not in ("optimiser", "momentum")}}  # fmt: skip
+    checkpoints.save(path, found.tensors, model=found.model, architecture=found.architecture,
+                     **extra)  # fmt: skip
+    with pytest.raises(ValueError, match=r"optimiser must be .*'adam', got 'sgd'"):
+        train(DeblurTask(network(), samples()), replace(SETTINGS, optimiser="sgd"), tmp_path)
+    train(DeblurTask(network(), samples()), SETTINGS, tmp_path)
+    assert checkpoints.load(path).extra["step"] == 4
+
+
+def test_fine_tuning_improves_what_was_not_seen(tmp_path):
+    learned, others = network(), samples(seed=9)
+    before = held_out_psnr(learned, others, 4)
+    settings = replace(SETTINGS, steps=30, checkpoint_every=30, learning_rate=3e-3, decay="cosine")
+    train(DeblurTask(learned, samples()), settings, tmp_path)
+    assert held_out_psnr(learned, others, 4) > before + 0.2
+
+
+def test_only_filters_that_a_motion_picks_are_updated():
+    learned = network(mode="nearest")
+    task = DeblurTask(learned, samples(kind="bank", noise=(1e-3, 1e-3)))
+    made = task.samples(2, 3, slice(None))
+    task.losses(learned, made, 0, "cpu")["error"].backward()
+    touched = learned.bank.grad.abs().amax((2, 3, 4)) > 0
+    assert touched.sum(1).tolist() == [1, 1, 1, 1]
+    kernels = torch.equal(made[0].length, made[0].length[:1, :1].expand(24, 24))
+    assert kernels
+
+
+class TestPipeline:
+    def test_is_its_parts(self):
+        pipeline = BlindDeblurrer(Tiny(), network())
+        observed = torch.rand(2, 3, 24, 30)
+        length, angle = torch.full((2, 24, 30), 2.0), torch.full((2, 24, 30), 0.4)
+        for combine in ("filters", "outputs"):
+            pipeline.combine = combine
+            wanted = pipeline.network(observed, length, angle, combine=combine)
+            torch.testing.assert_close(pipeline(observed), wanted)
+
+    def test_gray_is_shown_as_colour(self):
+        gray = torch.rand(1, 1, 20, 20)
+        pipeline = BlindDeblurrer(Tiny(), network())
+        found = pipeline(gray.expand(-1, 3, -1, -1))
+        torch.testing.assert_close(pipeline(gray).expand(-1, 3, -1, -1), found)
+
+    @pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+    def test_gradients_reach_the_motion_by_both_ways(self, mode):
+        found = {}
+        for through in (True, False):
+            pipeline = BlindDeblurrer(Tiny(), network(mode=mode), through_blur=through)
+            error = pipeline(torch.linspace(0, 1, 1728).reshape(1, 3, 24, 24) ** 2)
+            error.square().sum().backward()
+            grad = pipeline.estimator.say.bias.grad
+            found[through] = torch.zeros(2) if grad is None else grad
+        assert found[True].abs().min() > 0
+        assert not torch.allclose(found[True], found[False], rtol=1e-2)
+        assert (found[False].abs().min() > 0) == (mode != "nearest")
+
+    def test_learns_motion_without_being_told(self, tmp_path):
+        class Sideways(MotionSamples):
+            def __getitem__(self, index):
+                sample = super().__getitem__(index)
+                one = torch.ones_like(sample.length)
+                return sample._replace(length=4.5 * one, angle=0 * one)
+
+        def scores(pipeline):
+            made = Sideways(others.scenes, 24, others.settings, seed=9)
+            batch = motion_batch([made[index] for index in range(4)])
+            with torch.no_grad():
+                length, angle = pipeline.motion(batch.observed)
+                image = (pipeline(batch.observed) - batch.sharp).square().mean()
+            doubled = torch.stack([(length - 1) * torch.cos(2 * angle),
+                                   (length - 1) * torch.sin(2 * angle)])  # fmt: skip
+            wanted = torch.tensor([3.5, 0.0]).reshape(2, 1, 1, 1)
+            return float(image), float((doubled - wanted).square().sum(0).mean())
+
+        torch.manual_seed(0)
+        others, seen = samples(seed=9), samples()
+        pipeline = BlindDeblurrer(Tiny(3.6, 0.25), network())
+        before = scores(pipeline)
+        task = DeblurTask(pipeline, Sideways(seen.scenes, 24, seen.settings))
+        settings = replace(SETTINGS, steps=16, checkpoint_every=16, learning_rate=3e-3)
+        train(task, settings, tmp_path)
+        after = scores(pipeline)
+        assert after[0] < 0.9 * before[0]
+        assert after[1] < 0.5 * before[1]
+
+    def test_an_estimator_of_another_size_is_refused(self):
+        class Half(Tiny):
+            def forward(self, image):
+                return tuple(each[:, ::2] for each in super().forward(image))
+
+        with pytest.raises(ValueError, match=r"estimator must give lengths \(1, 24, 24\)"):
+            BlindDeblurrer(Half(), network())(torch.rand(1, 3, 24, 24))
+
+    def test_checkpoints(self, tmp_path, monkeypatch):
+        path = tmp_path / "p.safetensors"
+        pipeline = BlindDeblurrer(Tiny(3.0), network(), combine="outputs", through_blur=False)
+        pipeline.save_pretrained(path)
+        with pytest.raises(ValueError, match="its estimator is 'tiny', of those known"):
+            BlindDeblurrer.from_pretrained(path)
+        monkeypatch.setitem(joint.ESTIMATORS, "tiny", Tiny)
+        observed = torch.rand(1, 3, 24, 24)
+        for again in (
+            BlindDeblurrer.from_pretrained(path),
+            BlindDeblurrer.from_pretrained(path, Tiny(3.0)),
+        ):
+            assert again.architecture == pipeline.architecture
+            assert torch.equal(again(observed), pipeline(observed))
+        network().save_pretrained(path)
+        with pytest.raises(ValueError, match=r"hold weights of irc\.BlindDeblurrer"):
+            BlindDeblurrer.from_pretrained(path)
+
+
+class TestData:
+    def test_fields_are_those_of_a_turn_and_a_shift(self):
+        made = samples()[3]
+        across = (made.length - 1) * torch.cos(made.angle)
+        down = -(made.length - 1) * torch.sin(made.angle)
+        # A turn changes the sideways part along columns alone, and the other by as much along rows.
+        assert float(across.diff(dim=1).abs().max()) < 1e-5
+        assert float(down.diff(dim=0).abs().max()) < 1e-5
+        steps = torch.cat([across[:, 0].diff(), -down[0].diff()])
+        assert float(steps.std()) < 1e-5
+        assert float(steps.abs().min()) > 1e-4
+        assert 1 < float(made.length.max()) <= LONGEST
+
+    def test_of_the_bank_there_is_one_motion(self):
+        chosen = samples(kind="bank")
+        found = {(float(s.length[0, 0]), float(s.angle[0, 0])) for s in map(chosen.__getitem__,
+                                                                            range(12))}  # fmt: skip
+        assert len(found) > 6
+        assert {length for length, _ in found} <= {1.0, 3.0, 5.0}
+
+    def test_observations_are_blurred_and_noisy(self):
+        made = samples(noise=(0.02, 0.02))[1]
+        again = samples(noise=(0.02, 0.02))[1]
+        assert all(torch.equal(one, other) for one, other in zip(made, again, strict=True))
+        batch = motion_batch([made])
+        still = motion_batch([made._replace(length=torch.ones_like(made.length))])
+        torch.testing.assert_close(still.observed, still.sharp + made.noise[None])
+        assert float((batch.observed - still.observed).abs().max()) > 0.05
+        assert float(made.noise.std()) == pytest.approx(0.02, rel=0.1)
+
+    def test_what_does_not_fit_is_refused(self):
+        with pytest.raises(ValueError, match=r"motions of at most 5 pixels, .* got 7"):
+            DeblurTask(network(), samples(max_length=7))
+        with pytest.raises(ValueError, match="kind must be one of"):
+            MotionSettings(kind="none")
+        with pytest.raises(ValueError, match="noise must be a range"):
+            MotionSettings(noise=(0.1, 0.05))
+
+
+def test_recipes_are_the_papers_where_it_says():
+    paper = RECIPES["paper"]
+    assert (paper.stages, paper.inner, paper.max_length, paper.patch) == (5, 2, 35, 121)
+    settings = settings_of(paper)
+    assert (settings.optimiser, settings.learning_rate) == ("sgd", 1e-7)
+    assert settings.steps == 10 * 5400
+
+
+def test_the_command_trains_and_goes_on(tmp_path, capsys):
+    words = (
+        "train irc {} --recipe small --max-length 3 --size 7 --stages 1 --inner 1 --patch 16"
+        " --epoch 4 --steps {} --checkpoint-every 1 --threads 1 --held-out 1"
+    )
+    assert main(words.format(tmp_path, 2).split()) == 0
+    text = capsys.readouterr().out
+    assert "2 steps: loss" in text
+    assert "dB before" in text
+    assert main(words.format(tmp_path, 2).split()) == 0
+    assert "2 steps, all done before" in capsys.readouterr().out
+    path = tmp_path / training.WEIGHTS
+    assert IRCNet.from_pretrained(path).stages == 1
+    assert checkpoints.load(path).extra["training"]["step"] == 2
+    assert main(f"train irc {tmp_path}/x --weights {path} --stages 2".split()) == 2
+    assert "--stages: goes without --weights" in capsys.readouterr().err
