@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What this model adds to the command line.
 
-`blurops deblur --model irc`, `blurops train irc`, `blurops motion` and `blurops train motion`.
+`blurops deblur --model irc`, `blurops train irc`, `blurops motion`, `blurops train motion` and
+`blurops evaluate irc`.
 """
 
 import argparse
@@ -14,11 +15,19 @@ import torch
 from torch import Tensor
 
 from blurmodels.irc import motion_commands, train_command
+from blurmodels.irc.motion_evaluate_command import register_evaluate
 from blurops import load_motion_field, save_motion_field
 from blurops.cli import options
 from blurops.files import check_output, replacing
 
-__all__ = ["TAKES_MOTION_FIELD", "add_deblur", "deblur", "register", "register_train"]
+__all__ = [
+    "TAKES_MOTION_FIELD",
+    "add_deblur",
+    "deblur",
+    "register",
+    "register_evaluate",
+    "register_train",
+]
 
 TAKES_MOTION_FIELD = True
 
