@@ -31,6 +31,7 @@ import blurops
 from benchmarks import deconvolution_data as data
 from benchmarks.deconvolution_data import Problem
 from benchmarks.memory import cpu_name
+from blurmodels.datasets import levin_kernels
 from blurops import UniformBlur, difference_filters
 from blurops.solvers import Deconvolution
 
@@ -255,7 +256,7 @@ def problems(table: int, options: argparse.Namespace) -> list[Problem]:
     if table == 3:
         return list(data.moving(pictures, options.sigmas))
     levin = options.levin
-    kernels = data.levin_kernels(levin) if levin else data.small_kernels(options.kernels)
+    kernels = levin_kernels(levin) if levin else data.small_kernels(options.kernels)
     return list(data.uniform(pictures, kernels, options.sigmas))
 
 

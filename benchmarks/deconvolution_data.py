@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from blurops import MotionBlur, UniformBlur, flip, linear_motion_kernel
+from blurops import MotionBlur, UniformBlur, linear_motion_kernel
 from blurops.fields import camera_shake_kernels
 from blurops.images import read_image
 
@@ -87,37 +86,6 @@ def small_kernels(count: int) -> dict[str, Tensor]:
         else:
             found[f"shake {i // 2}"] = shakes[i // 2].float()
     return found
-
-
-def levin_kernels(path: Path) -> dict[str, Tensor]:
-    """The kernels of Levin et al. from their .mat files: `kernels` in one, or `f` in each.
-
-    They are point-spread functions (`y = conv2(x, f)`), turned here; even sides get a row or a
-    column of zeros.
-    """
-    import scipy.io
-
-    files = sorted(path.glob("*.mat")) if path.is_dir() else [path]
-    found: dict[str, Tensor] = {}
-    for file in files:
-        content = scipy.io.loadmat(file)
-        if "kernels" in content:
-            kernels = list(content["kernels"].ravel())
-        elif "f" in content:
-            kernels = [content["f"]]
-        else:
-            raise SystemExit(f"'{file}' must hold the variable kernels or f")
-        for kernel in kernels:
-            taps = torch.from_numpy(np.asarray(kernel, dtype=np.float64))
-            taps = F.pad(taps, (0, 1 - taps.shape[1] % 2, 0, 1 - taps.shape[0] % 2))
-            if not any(_same(taps, known) for known in found.values()):
-                found[f"kernel {len(found) + 1}"] = taps / taps.sum()
-    return {name: flip(taps[None, None])[0, 0].float() for name, taps in found.items()}
-
-
-def _same(first: Tensor, second: Tensor) -> bool:
-    """Whether two files hold one kernel (Levin's have four pictures for each)."""
-    return first.shape == second.shape and bool(torch.allclose(first / first.sum(), second))
 
 
 def uniform(

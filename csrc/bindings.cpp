@@ -176,6 +176,11 @@ void define_nu_conv(py::module_& module) {
   BLUROPS_FIELD(own);
   BLUROPS_FIELD(index_batched);
   BLUROPS_FIELD(weight_batched);
+  BLUROPS_FIELD(tile_height);
+  BLUROPS_FIELD(tile_width);
+  BLUROPS_FIELD(parts_down);
+  BLUROPS_FIELD(parts_across);
+  BLUROPS_FIELD(budget);
 #undef BLUROPS_FIELD
   define(module, "nu_conv_cpu", blurops::nu_conv_cpu);
   define(module, "nu_conv_adjoint_cpu", blurops::nu_conv_adjoint_cpu);

@@ -6,7 +6,20 @@ import pytest
 import torch
 from scipy.io import savemat
 
-from blurmodels.datasets import DVD_TEST, cuhk, dvd, gopro, kohler, lai, realblur
+from blurmodels.datasets import (
+    DVD_TEST,
+    REDS4,
+    cuhk,
+    dvd,
+    faces,
+    gopro,
+    hide,
+    kohler,
+    lai,
+    levin_kernels,
+    realblur,
+    reds4,
+)
 from blurops.images import write_image
 from tests.pictures import picture
 
@@ -210,3 +223,71 @@ class TestCUHK:
             cuhk(root / "nowhere")
         with pytest.raises(ValueError, match="kind must be one of"):
             cuhk(root, "rain")
+
+
+def test_levin_kernels_are_turned_and_counted_once(tmp_path):
+    first, second = np.arange(1.0, 13).reshape(3, 4), np.eye(3)
+    for i, taps in enumerate((first, first, second)):
+        savemat(tmp_path / f"im_{i}.mat", {"f": taps / taps.sum(), "y": np.ones((4, 4))})
+    found = levin_kernels(tmp_path)
+    assert list(found) == ["kernel 1", "kernel 2"]
+    expected = np.zeros((3, 5))
+    expected[:, 1:] = first[::-1, ::-1] / first.sum()
+    np.testing.assert_allclose(found["kernel 1"].numpy(), expected, rtol=1e-6)
+    cells = np.empty((1, 2), object)
+    cells[0, 0], cells[0, 1] = first, second
+    savemat(tmp_path / "all.mat", {"kernels": cells})
+    assert list(levin_kernels(tmp_path / "all.mat")) == ["kernel 1", "kernel 2"]
+    savemat(tmp_path / "none.mat", {"g": second})
+    with pytest.raises(ValueError, match="must hold the variable kernels or f"):
+        levin_kernels(tmp_path / "none.mat")
+
+
+class TestREDS4:
+    def test_the_four_clips_of_the_training_half(self, tmp_path):
+        for clip in ("020", "000", "001"):
+            for i, part in enumerate(("train_blur", "train_sharp")):
+                put(tmp_path / "train" / part / clip / "00000007.png", i)
+        assert REDS4 == ("000", "011", "015", "020")
+        assert [pair.name for pair in reds4(tmp_path)] == ["000/00000007", "020/00000007"]
+        blurred, sharp = reds4(tmp_path / "train")[0].read()
+        assert torch.equal(blurred, picture(seed=0, height=12, width=16))
+        assert torch.equal(sharp, picture(seed=1, height=12, width=16))
+        (tmp_path / "train/train_sharp/000/00000007.png").unlink()
+        with pytest.raises(ValueError, match=r"000/00000007.png' must have a twin"):
+            reds4(tmp_path)
+        for name in ("train_blur", "train_sharp"):
+            (tmp_path / "other" / name).mkdir(parents=True)
+        with pytest.raises(ValueError, match="must hold the clips 000, 011, 015, 020"):
+            reds4(tmp_path / "other")
+        with pytest.raises(FileNotFoundError, match="train_blur"):
+            reds4(tmp_path / "other" / "train_sharp")
+
+
+class TestHIDE:
+    def test_the_test_half(self, tmp_path):
+        for part, name in (("test-long-shot", "2"), ("test-close-ups", "7fromGOPR1096.MP4")):
+            put(tmp_path / "test" / part / f"{name}.png", 3)
+            put(tmp_path / "GT" / f"{name}.png", 4)
+        put(tmp_path / "GT" / "9.png")
+        pairs = hide(tmp_path)
+        names = ["test-close-ups/7fromGOPR1096.MP4", "test-long-shot/2"]
+        assert [pair.name for pair in pairs] == names
+        blurred, sharp = pairs[1].read()
+        assert torch.equal(blurred, picture(seed=3, height=12, width=16))
+        assert torch.equal(sharp, picture(seed=4, height=12, width=16))
+        (tmp_path / "GT" / "2.png").unlink()
+        with pytest.raises(ValueError, match=r"long-shot/2.png' must have a twin .*GT/2.png"):
+            hide(tmp_path)
+        with pytest.raises(FileNotFoundError, match="GT"):
+            hide(tmp_path / "test")
+
+
+def test_faces_lie_at_any_depth(tmp_path):
+    for name in ("images1024x1024/00000/00001.png", "00002.jpg", "images1024x1024/00000/._x.png"):
+        put(tmp_path / name)
+    (tmp_path / "LICENSE.txt").touch()
+    assert [path.stem for path in faces(tmp_path)] == ["00002", "00001"]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ValueError, match="must hold PNG, JPEG or TIFF images, got none"):
+        faces(tmp_path / "none")

@@ -51,24 +51,6 @@ def test_moving_problems_have_a_line_per_pixel(pictures):
     assert float(angle[0, 1, 2]) == pytest.approx(-np.arctan2(0.5, 2))
 
 
-def test_levin_kernels_are_turned_and_counted_once(tmp_path):
-    first, second = np.arange(1.0, 13).reshape(3, 4), np.eye(3)
-    for i, taps in enumerate((first, first, second)):
-        scipy.io.savemat(tmp_path / f"im_{i}.mat", {"f": taps / taps.sum(), "y": np.ones((4, 4))})
-    found = data.levin_kernels(tmp_path)
-    assert list(found) == ["kernel 1", "kernel 2"]
-    expected = np.zeros((3, 5))
-    expected[:, 1:] = first[::-1, ::-1] / first.sum()
-    np.testing.assert_allclose(found["kernel 1"].numpy(), expected, rtol=1e-6)
-    cells = np.empty((1, 2), object)
-    cells[0, 0], cells[0, 1] = first, second
-    scipy.io.savemat(tmp_path / "all.mat", {"kernels": cells})
-    assert list(data.levin_kernels(tmp_path / "all.mat")) == ["kernel 1", "kernel 2"]
-    scipy.io.savemat(tmp_path / "none.mat", {"g": second})
-    with pytest.raises(SystemExit, match="must hold the variable kernels or f"):
-        data.levin_kernels(tmp_path / "none.mat")
-
-
 def test_both_tables_on_a_folder(tmp_path, capsys, monkeypatch):
     """Every method, once: it restores, or says that it did not; rows, tables and plot are made."""
     write_image(tmp_path / "a.png", picture(1, 3, 96, 92).float())

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "basis_blur/basis_blur.h"
+#include "basis_blur/tiles.h"
 
 namespace blurops {
 
@@ -29,6 +30,15 @@ void tile_blur(const Problem& problem, const void* image, const void* kernels, c
                void* out, int threads, const Epilogue* epilogue);
 void tile_adjoint(const Problem& problem, const void* image, const void* kernels,
                   const void* mixing, void* out, int threads);
+// The same where pixels pick bases. False, and nothing done, beyond the picks' budget, or where the
+// kernels' spectra would take too much memory.
+bool tile_blur_picked(const Problem& problem, const void* image, const void* kernels,
+                      const Picks& picks, void* out, int threads);
+bool tile_adjoint_picked(const Problem& problem, const void* image, const void* kernels,
+                         const Picks& picks, void* out, int threads);
+// Of the weights, which a batch does not share; also false where a tile's channels come in groups.
+bool tile_grad_weight_picked(const Problem& problem, const void* grad, const void* image,
+                             const void* kernels, const Picks& picks, void* out, int threads);
 void tile_grad_kernels(const Problem& problem, const void* grad, const void* image,
                        const void* mixing, void* out, int threads);
 void tile_grad_mixing(const Problem& problem, const void* grad, const void* image,

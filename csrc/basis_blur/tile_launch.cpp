@@ -24,6 +24,8 @@ constexpr int64_t kProductBytes = int64_t{4} << 20;
 constexpr int64_t kFusedProductBytes = int64_t{8} << 20;
 // Spectra of single kernels, which pairs made anew are made of, in bytes.
 constexpr int64_t kOwnBytes = int64_t{16} << 20;
+// The same of a bank that pixels pick from, which may hold hundreds.
+constexpr int64_t kBankBytes = int64_t{64} << 20;
 // Partial sums of the kernel gradient, in bytes, whatever the number of threads.
 constexpr int64_t kPartialBytes = int64_t{6} << 20;
 
@@ -82,6 +84,11 @@ struct TileLaunch {
   // The kernels' spectra, shared by all threads.
   void transform_kernels(const void* from, int threads) {
     plan.kernels = from;
+    if (plan.picks) {
+      own = transform(owners, threads);
+      plan.own = own.get();
+      return;
+    }
     std::vector<BasisPair> pairs;
     for (int64_t b = 0; b < plan.problem.basis; b += 2) {
       pairs.push_back({b, b + 1 < plan.problem.basis ? b + 1 : BasisPair::kNone});
@@ -102,7 +109,7 @@ struct TileLaunch {
     run(kernels.active[code(p)], units, threads);
     std::vector<char> wanted(p.basis, 0);
     for (auto tile = active.begin(); tile != active.end(); tile += p.basis) {
-      if (pairing_of(&*tile, p.basis, true) == Pairing::kNeighbours) continue;
+      if (!plan.picks && pairing_of(&*tile, p.basis, true) == Pairing::kNeighbours) continue;
       for (int64_t b = 0; b < p.basis; ++b) wanted[b] |= tile[b] != 0;
     }
     own_index.assign(p.basis, -1);
@@ -113,9 +120,24 @@ struct TileLaunch {
     }
     plan.owners = static_cast<int64_t>(owners.size());
     const int64_t bytes = samples_of_kernels() * plan.owners * plan.parts;
-    if (plan.owners > 0 && bytes * kernels.spectrum_bytes(plan) <= kOwnBytes) {
+    if (plan.owners > 0 && bytes * kernels.spectrum_bytes(plan) <= own_bytes()) {
       plan.own_index = own_index.data();
     }
+  }
+
+  int64_t own_bytes() const { return plan.picks ? kBankBytes : kOwnBytes; }
+
+  // Whether the picks leave few enough bases to each tile, after look_at_mixing.
+  bool within_budget() const {
+    const Problem& p = plan.problem;
+    int64_t transforms = plan.owners;
+    for (auto tile = active.begin(); tile != active.end(); tile += p.basis) {
+      const int64_t bases = std::count(tile, tile + p.basis, uint8_t{1});
+      transforms += bases == 1 ? ceil_div(p.channels, 2) : ceil_div(bases, 2) * p.channels;
+    }
+    const bool repeated = !p.mixing_batched;
+    const double all = static_cast<double>(transforms) * (repeated ? p.count : 1);
+    return all <= plan.picks->budget && (plan.owners == 0 || plan.own_index);
   }
 
   void run(TileUnit unit, int64_t units, int threads) const {
@@ -219,6 +241,37 @@ class Target {
   AlignedBytes copy_;
 };
 
+// Every tile of the blurred image, once the plan knows what is mixed.
+void blur_tiles(TileLaunch& launch, const void* image, const void* kernels, void* out,
+                int threads) {
+  const Problem& p = launch.plan.problem;
+  launch.plan.first = image;
+  launch.plan.out = out;
+  prefer_large_pages(out, p.count * p.channels * p.out_height * p.out_width * size_of(p.dtype));
+  launch.transform_kernels(kernels, threads);
+  launch.run(launch.kernels.blur[code(p)], p.count * launch.tiles(), threads);
+}
+
+// The adjoint's tiles, group by group.
+void fold_tiles(TileLaunch& launch, const void* image, const void* kernels, void* out,
+                int threads) {
+  const Problem& problem = launch.plan.problem;
+  launch.plan.first = image;
+  launch.transform_kernels(kernels, threads);
+  const Target target(problem, out);
+  launch.plan.target = target.memory();
+  const Workers workers(TileLaunch::threads_for(problem.count * launch.tiles(), threads),
+                        launch.kernels.scratch_bytes(launch.plan));
+  const TileUnit tile = launch.kernels.adjoint[code(problem)];
+  for (const auto& group : tile_groups(launch)) {
+    const int64_t each = static_cast<int64_t>(group.size());
+    workers.run(problem.count * each, [&](int64_t i, void* scratch) {
+      tile(launch.plan, i / each * launch.tiles() + group[i % each], scratch);
+    });
+  }
+  target.finish();
+}
+
 // The partial sums of the kernels' gradient, for at most `wanted` chunks.
 std::vector<double> partial_sums(TilePlan& plan, int64_t wanted) {
   const Problem& p = plan.problem;
@@ -255,36 +308,54 @@ std::vector<int> tile_lengths() {
 void tile_blur(const Problem& problem, const void* image, const void* kernels, const void* mixing,
                void* out, int threads, const Epilogue* epilogue) {
   TileLaunch launch(problem);
-  launch.plan.first = image;
   launch.plan.mixing = mixing;
-  launch.plan.out = out;
   launch.plan.epilogue = epilogue;
-  prefer_large_pages(out, problem.count * problem.channels * problem.out_height *
-                              problem.out_width * size_of(problem.dtype));
   launch.look_at_mixing(threads);
-  launch.transform_kernels(kernels, threads);
-  launch.run(launch.kernels.blur[code(problem)], problem.count * launch.tiles(), threads);
+  blur_tiles(launch, image, kernels, out, threads);
+}
+
+bool tile_blur_picked(const Problem& problem, const void* image, const void* kernels,
+                      const Picks& picks, void* out, int threads) {
+  TileLaunch launch(problem);
+  launch.plan.picks = &picks;
+  launch.look_at_mixing(threads);
+  if (!launch.within_budget()) return false;
+  blur_tiles(launch, image, kernels, out, threads);
+  return true;
 }
 
 void tile_adjoint(const Problem& problem, const void* image, const void* kernels,
                   const void* mixing, void* out, int threads) {
   TileLaunch launch(problem);
-  launch.plan.first = image;
   launch.plan.mixing = mixing;
   launch.look_at_mixing(threads);
+  fold_tiles(launch, image, kernels, out, threads);
+}
+
+bool tile_adjoint_picked(const Problem& problem, const void* image, const void* kernels,
+                         const Picks& picks, void* out, int threads) {
+  TileLaunch launch(problem);
+  launch.plan.picks = &picks;
+  launch.look_at_mixing(threads);
+  if (!launch.within_budget()) return false;
+  fold_tiles(launch, image, kernels, out, threads);
+  return true;
+}
+
+bool tile_grad_weight_picked(const Problem& problem, const void* grad, const void* image,
+                             const void* kernels, const Picks& picks, void* out, int threads) {
+  TileLaunch launch(problem);
+  TilePlan& plan = launch.plan;
+  plan.picks = &picks;
+  if (plan.channel_group < problem.channels) return false;
+  launch.look_at_mixing(threads);
+  if (!launch.within_budget()) return false;
+  plan.first = grad;
+  plan.image = image;
+  plan.out = out;
   launch.transform_kernels(kernels, threads);
-  const Target target(problem, out);
-  launch.plan.target = target.memory();
-  const Workers workers(TileLaunch::threads_for(problem.count * launch.tiles(), threads),
-                        launch.kernels.scratch_bytes(launch.plan));
-  const TileUnit tile = launch.kernels.adjoint[code(problem)];
-  for (const auto& group : tile_groups(launch)) {
-    const int64_t each = static_cast<int64_t>(group.size());
-    workers.run(problem.count * each, [&](int64_t i, void* scratch) {
-      tile(launch.plan, i / each * launch.tiles() + group[i % each], scratch);
-    });
-  }
-  target.finish();
+  launch.run(launch.kernels.grad_weight[code(problem)], problem.count * launch.tiles(), threads);
+  return true;
 }
 
 void tile_grad_kernels(const Problem& problem, const void* grad, const void* image,

@@ -34,7 +34,8 @@ Pairing list_pairs(const TilePlan& plan, int64_t n, int64_t index, TileScratch<A
   const auto add = [&](BasisPair pair) { s.pairs[s.pair_count++] = pair; };
   const int64_t tiles = plan.tiles_down * plan.tiles_across;
   const uint8_t* active = plan.active + ((p.mixing_batched ? n : 0) * tiles + index) * p.basis;
-  const Pairing pairing = pairing_of(active, p.basis, plan.own_index != nullptr);
+  Pairing pairing = pairing_of(active, p.basis, plan.own_index != nullptr);
+  if (pairing == Pairing::kNeighbours && !plan.spectra) pairing = Pairing::kAnew;
   if (pairing == Pairing::kNeighbours) {
     for (int64_t pair = 0; pair < plan.pairs; ++pair) {
       const BasisPair both = neighbours(plan, pair);
@@ -61,7 +62,7 @@ template <typename A>
 const A* pair_spectrum(const TilePlan& plan, int64_t n, BasisPair pair, TileScratch<A>& s) {
   const int64_t sample = plan.problem.kernels_batched ? n : 0, size = plan.parts * s.spectrum;
   const BasisPair usual = neighbours(plan, pair.first / 2);
-  if (usual.first == pair.first && usual.second == pair.second) {
+  if (plan.spectra && usual.first == pair.first && usual.second == pair.second) {
     return static_cast<const A*>(plan.spectra) + (sample * plan.pairs + pair.first / 2) * size;
   }
   const auto own = [&](int64_t b) {
@@ -201,7 +202,7 @@ BLUROPS_INLINE void respond(const TilePlan& plan, const Tile& tile, const A* ima
 template <typename T, typename A>
 Prefetch prefetch_after(const TilePlan& plan, const Tile& tile, int64_t i, int64_t steps,
                         const TileScratch<A>& s) {
-  if (i + 1 == s.pair_count) return {};
+  if (i + 1 == s.pair_count || plan.picks) return {};
   return {plan, tile, static_cast<const T*>(plan.mixing), s.pairs[i + 1], steps};
 }
 

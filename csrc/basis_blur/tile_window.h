@@ -245,10 +245,50 @@ const T* plane_of(const void* tensor, int64_t n, int64_t index, int64_t count, i
   return static_cast<const T*>(tensor) + (n * count + index) * size;
 }
 
-// The mixing coefficients of a pair of bases at a tile. Returns whether any is not zero.
+// The element of a map of the picks at a tile's first pixel.
+template <typename T>
+const T* pick_of(const TilePlan& plan, const Tile& tile, const void* maps, bool batched,
+                 int64_t j) {
+  const Problem& p = plan.problem;
+  return plane_of<T>(maps, batched ? tile.n : 0, j, plan.picks->picked,
+                     p.out_height * p.out_width) +
+         tile.y * p.out_width + tile.x;
+}
+
+// The mixing coefficients that picks give a pair of bases at a tile, as load_plane leaves them.
+template <typename T, typename A>
+void gather_planes(const TilePlan& plan, const Tile& tile, BasisPair pair, int64_t height,
+                   TileScratch<A>& s) {
+  const Picks& picks = *plan.picks;
+  const int64_t width = plan.problem.out_width;
+  // A basis that there is not is picked by nobody.
+  const int32_t a = static_cast<int32_t>(pair.first), b = static_cast<int32_t>(pair.second);
+  A *first = s.mixing, *second = s.mixing + s.plane;
+  clear(first, height * s.stride);
+  clear(second, height * s.stride);
+  for (int64_t j = 0; j < picks.picked; ++j) {
+    const int32_t* index = pick_of<int32_t>(plan, tile, picks.index, picks.index_batched, j);
+    const T* weight = pick_of<T>(plan, tile, picks.weight, picks.weight_batched, j);
+    for (int64_t y = 0; y < tile.rows; ++y, index += width, weight += width) {
+      A *to_first = first + y * s.stride, *to_second = second + y * s.stride;
+      for (int64_t x = 0; x < tile.columns; ++x) {
+        const A value = load(weight[x]);
+        to_first[x] += index[x] == a ? value : A(0);
+        to_second[x] += index[x] == b ? value : A(0);
+      }
+    }
+  }
+}
+
+// The mixing coefficients of a pair of bases at a tile. Returns whether any is not zero; of picks
+// it is only asked for pairs that are.
 template <typename T, typename A>
 bool load_mixing(const TilePlan& plan, const Tile& tile, BasisPair pair, int64_t height,
                  TileScratch<A>& s) {
+  if (plan.picks) {
+    gather_planes<T>(plan, tile, pair, height, s);
+    return true;
+  }
   const Problem& p = plan.problem;
   const int64_t n = p.mixing_batched ? tile.n : 0, size = p.out_height * p.out_width;
   bool any = false;

@@ -8,12 +8,34 @@
 namespace blurops {
 namespace {
 
+// Which bases a tile's pixels pick, by weights that are not zero.
+template <typename T>
+void find_picked(const TilePlan& plan, const Tile& tile, uint8_t* active) {
+  const Picks& picks = *plan.picks;
+  const int64_t width = plan.problem.out_width;
+  std::memset(active, 0, plan.problem.basis);
+  for (int64_t j = 0; j < picks.picked; ++j) {
+    const int32_t* index = pick_of<int32_t>(plan, tile, picks.index, picks.index_batched, j);
+    if (!picks.weight) {
+      for (int64_t y = 0; y < tile.rows; ++y, index += width) {
+        for (int64_t x = 0; x < tile.columns; ++x) active[index[x]] = 1;
+      }
+      continue;
+    }
+    const T* weight = pick_of<T>(plan, tile, picks.weight, picks.weight_batched, j);
+    for (int64_t y = 0; y < tile.rows; ++y, index += width, weight += width) {
+      for (int64_t x = 0; x < tile.columns; ++x) active[index[x]] |= load(weight[x]) != 0;
+    }
+  }
+}
+
 // Which bases a tile mixes.
 template <typename T>
 void find_active(const TilePlan& plan, int64_t unit, void*) {
   const Problem& p = plan.problem;
   const int64_t tiles = plan.tiles_down * plan.tiles_across;
   const Tile tile(plan, unit / tiles, unit % tiles);
+  if (plan.picks) return find_picked<T>(plan, tile, plan.active + unit * p.basis);
   for (int64_t b = 0; b < p.basis; ++b) {
     const T* from = plane_of<T>(plan.mixing, tile.n, b, p.basis, p.out_height * p.out_width);
     plan.active[unit * p.basis + b] = any_at<ComputeOf<T>>(plan, tile, from);
@@ -177,6 +199,48 @@ void grad_mixing_tile(const TilePlan& plan, int64_t unit, void* memory) {
   }
 }
 
+// Two planes of gradients by the mixing go to the weights of the picks of these bases.
+template <typename T, typename A>
+void store_picked(const TilePlan& plan, const Tile& tile, BasisPair pair, const TileScratch<A>& s) {
+  const Problem& p = plan.problem;
+  const Picks& picks = *plan.picks;
+  const int64_t size = p.out_height * p.out_width;
+  const int64_t n = picks.weight_batched ? tile.n : 0;
+  const int32_t a = static_cast<int32_t>(pair.first), b = static_cast<int32_t>(pair.second);
+  for (int64_t j = 0; j < picks.picked; ++j) {
+    const int32_t* index = pick_of<int32_t>(plan, tile, picks.index, picks.index_batched, j);
+    T* out =
+        static_cast<T*>(plan.out) + (n * picks.picked + j) * size + tile.y * p.out_width + tile.x;
+    const A *first = s.sums, *second = s.sums + s.plane;
+    for (int64_t y = 0; y < tile.rows; ++y) {
+      for (int64_t x = 0; x < tile.columns; ++x) {
+        if (index[x] == a) store(first[x], out + x);
+        if (index[x] == b) store(second[x], out + x);
+      }
+      index += p.out_width, out += p.out_width, first += s.stride, second += s.stride;
+    }
+  }
+}
+
+// Every weight of a tile is stored once, with the basis that it weighs.
+template <typename T>
+void grad_weight_tile(const TilePlan& plan, int64_t unit, void* memory) {
+  using A = ComputeOf<T>;
+  TileScratch<A> s(plan, memory);
+  const int64_t tiles = plan.tiles_down * plan.tiles_across;
+  const Tile tile(plan, unit / tiles, unit % tiles);
+  list_pairs(plan, tile.n, unit % tiles, s);
+  Prefetch nothing;
+  load_pixels<T>(plan, tile, plan.first, 0, plan.problem.channels, tile.rows, s);
+  load_spectra<T>(plan, tile, plan.image, 0, s);
+  for (int64_t i = 0; i < s.pair_count; ++i) {
+    clear(s.sums, 2 * s.plane);
+    const A* kernels = pair_spectrum(plan, tile.n, s.pairs[i], s);
+    for (int64_t c : s.live) add_responses(plan, tile, c, kernels, s.sums, s, nothing);
+    store_picked<T>(plan, tile, s.pairs[i], s);
+  }
+}
+
 template <typename T>
 void grad_kernels_chunk(const TilePlan& plan, int64_t unit, void* memory) {
   using A = ComputeOf<T>;
@@ -264,6 +328,8 @@ const TileKernels& BLUROPS_JOIN(tile_kernels_, BLUROPS_ISA)() {
        grad_kernels_chunk<BFloat16>},
       {grad_mixing_tile<float>, grad_mixing_tile<double>, grad_mixing_tile<Half>,
        grad_mixing_tile<BFloat16>},
+      {grad_weight_tile<float>, grad_weight_tile<double>, grad_weight_tile<Half>,
+       grad_weight_tile<BFloat16>},
       {backward_chunk<float>, backward_chunk<double>, backward_chunk<Half>,
        backward_chunk<BFloat16>},
   };

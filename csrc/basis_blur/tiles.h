@@ -35,6 +35,19 @@ struct BasisPair {
 // How a tile takes the bases that it mixes.
 enum class Pairing { kNeighbours, kAnew, kAlone };
 
+// Mixing coefficients of which each pixel has but few that are not zero: the weights of the bases
+// it picks, as NU-Conv has them. A basis that is picked twice has both weights.
+struct Picks {
+  int64_t picked;        // by each pixel
+  const int32_t* index;  // (N or 1, picked, out_height, out_width): which bases
+  // (N or 1, picked, out_height, out_width), storage type; null where it is what is wanted: then
+  // every basis that is picked counts
+  const void* weight;
+  bool index_batched, weight_batched;  // Problem::mixing_batched is either
+  // What the method may spend: transforms of tiles beside those that every tile needs.
+  double budget;
+};
+
 // `active` says of each of `basis` bases whether a tile mixes it; `own`: whether kernels have
 // spectra of their own.
 inline Pairing pairing_of(const uint8_t* active, int64_t basis, bool own) {
@@ -56,6 +69,7 @@ struct TilePlan {
   const void* first;   // image, or grad for the gradients
   const void* image;   // sharp image of the gradients
   const void* mixing;  // storage type; unused by grad_mixing
+  const Picks* picks;  // of blur, adjoint and grad_weight in place of the mixing, or null
   const void* kernels;
   void* out;
   const Epilogue* epilogue;  // of the forward, or null
@@ -70,7 +84,9 @@ struct TilePlan {
   int64_t tiles_down, tiles_across;
 
   int64_t pairs;  // of neighbouring bases
-  void* spectra;  // compute type, (samples of kernels, pairs, parts, one spectrum): F of neighbours
+  // Compute type, (samples of kernels, pairs, parts, one spectrum): F of neighbours. Null where
+  // there are picks, whose pairs are all made anew.
+  void* spectra;
   // Of blur and adjoint, or null where every tile mixes every basis: (samples of mixing, tiles, B).
   uint8_t* active;
   // Bases with a spectrum of their own, conj(K_b): their places in `own`, or -1; null: none has.
@@ -107,14 +123,15 @@ struct TileKernels {
   int64_t (*spectrum_bytes)(const TilePlan& plan);
   // By dtype code. A unit is: spectra (sample, one of `made`, part); active (sample of the mixing,
   // ty, tx); blur and adjoint (n, ty, tx);
-  // grad_mixing (n or 0, ty, tx); grad_kernels (n or 0, group of pairs, chunk); backward (n or 0,
-  // chunk of plan.group), with n that of the kernels.
+  // grad_mixing (n or 0, ty, tx); grad_weight, of picks, (n, ty, tx); grad_kernels (n or 0, group
+  // of pairs, chunk); backward (n or 0, chunk of plan.group), with n that of the kernels.
   TileUnit spectra[kDTypeCount];
   TileUnit active[kDTypeCount];
   TileUnit blur[kDTypeCount];
   TileUnit adjoint[kDTypeCount];
   TileUnit grad_kernels[kDTypeCount];
   TileUnit grad_mixing[kDTypeCount];
+  TileUnit grad_weight[kDTypeCount];
   TileUnit backward[kDTypeCount];
 };
 

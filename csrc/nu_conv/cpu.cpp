@@ -95,10 +95,39 @@ struct Launch {
   }
 };
 
+// The same as basis-mixed blur whose bases are the filters.
+Problem mixed_problem(const NuConv& p) {
+  return {p.dtype,
+          p.boundary,
+          p.count,
+          p.channels,
+          p.filters,
+          p.height,
+          p.width,
+          p.out_height,
+          p.out_width,
+          p.kernel_height,
+          p.kernel_width,
+          p.anchor_y,
+          p.anchor_x,
+          false,
+          p.index_batched || p.weight_batched,
+          {p.tile_height, p.tile_width, p.parts_down, p.parts_across}};
+}
+
+Picks picks_of(const NuConv& p, const void* index, const void* weight) {
+  return {p.picked, static_cast<const int32_t*>(index), weight, p.index_batched, p.weight_batched,
+          p.budget};
+}
+
 }  // namespace
 
 void nu_conv_cpu(const NuConv& problem, const void* image, const void* bank, const void* index,
                  const void* weight, void* out, int threads) {
+  if (problem.tile_height > 0 && tile_blur_picked(mixed_problem(problem), image, bank,
+                                                  picks_of(problem, index, weight), out, threads)) {
+    return;
+  }
   Launch launch(problem, threads, true);
   launch.extend(image);
   launch.pack(bank);
@@ -110,6 +139,11 @@ void nu_conv_cpu(const NuConv& problem, const void* image, const void* bank, con
 
 void nu_conv_adjoint_cpu(const NuConv& problem, const void* image, const void* bank,
                          const void* index, const void* weight, void* out, int threads) {
+  if (problem.tile_height > 0 &&
+      tile_adjoint_picked(mixed_problem(problem), image, bank, picks_of(problem, index, weight),
+                          out, threads)) {
+    return;
+  }
   Launch launch(problem, threads, false);
   launch.pack(bank);
   NuConvPlan& plan = launch.plan;
@@ -157,6 +191,11 @@ void nu_conv_grad_bank_cpu(const NuConv& problem, const void* grad, const void* 
 
 void nu_conv_grad_weight_cpu(const NuConv& problem, const void* grad, const void* image,
                              const void* bank, const void* index, void* out, int threads) {
+  if (problem.tile_height > 0 && (problem.weight_batched || problem.count == 1) &&
+      tile_grad_weight_picked(mixed_problem(problem), grad, image, bank,
+                              picks_of(problem, index, nullptr), out, threads)) {
+    return;
+  }
   Launch launch(problem, threads, true);
   launch.extend(image);
   launch.pack(bank);

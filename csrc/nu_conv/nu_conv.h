@@ -21,6 +21,10 @@ struct NuConv {
   bool own;                    // bank (F, C, Kh, Kw), summed over the channels; else (F, Kh, Kw)
   bool index_batched;          // index is (N, J, out_height, out_width), else (1, ...)
   bool weight_batched;         // likewise
+  // Of the method by tiles, for a bank (F, Kh, Kw): the tiles, or none, and how many transforms a
+  // call may spend on them before it sums over the taps instead.
+  int64_t tile_height, tile_width, parts_down, parts_across;
+  double budget;
 
   BLUROPS_HD int64_t out_channels() const { return own ? 1 : channels; }
   BLUROPS_HD int64_t bank_channels() const { return own ? channels : 1; }

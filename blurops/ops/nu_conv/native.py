@@ -4,18 +4,35 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from blurops import _native
 from blurops.ops import gather_cuda
+from blurops.ops.basis_blur.tiling import DIRECT, Work
+from blurops.ops.nu_conv import tiling
+
+# Members that a tile of the basis-mixed blur can serve; the bank's gradient sums over the taps.
+_TILED = ("nu_conv", "nu_conv_adjoint", "nu_conv_grad_weight")
 
 
 def supports(args: tuple, options: dict) -> str | None:
     """``None`` when the compiled module can serve the call, else why not."""
     reason = gather_cuda.reason(args)
-    if reason is None and options["method"] == "fft":
-        return "it sums over the taps and has no spectra"
-    return reason
+    if reason is not None or options["method"] != "fft":
+        return reason
+    if args[0].device.type != "cpu":
+        return "it sums over the taps on GPUs and has no spectra"
+    if _bank_sides(args) == 4:
+        return "it sums over the taps of a bank (F, C, K, K) and has no spectra"
+    return None
+
+
+def _bank_sides(args: tuple) -> int:
+    """Dimensions of the bank: the second argument, or a gradient's third, or its shape."""
+    if len(args) == 4:
+        return args[1].ndim
+    return args[2].ndim if isinstance(args[4], bool) else len(args[4])
 
 
 def _launch(
@@ -28,12 +45,14 @@ def _launch(
     index: Tensor,
     weight: Sequence[int],
     boundary: str,
+    method: str,
     precision: str,
 ) -> Tensor:
     """Call a launcher; ``image`` (the sharp one), ``bank`` and ``weight`` are their shapes."""
     if image[0] == 0:
         return out.zero_()
     valid = boundary == "valid"
+    tiles, budget = _tiles(member, out, image, bank, index, method)
     problem: Any = _native.fill(
         "NuConv",
         dtype=_native.DTYPE_CODES[out.dtype],
@@ -53,10 +72,29 @@ def _launch(
         own=len(bank) == 4,
         index_batched=index.shape[0] > 1,
         weight_batched=weight[0] > 1,
+        tile_height=tiles.height,
+        tile_width=tiles.width,
+        parts_down=tiles.parts_down,
+        parts_across=tiles.parts_across,
+        budget=budget,
     )
     launch = gather_cuda.LAUNCH[out.device.type]
     launch(member, problem, tensors, out, (precision == "high",))
     return out
+
+
+def _tiles(
+    member: str, out: Tensor, image: Sequence[int], bank: Sequence[int], index: Tensor, method: str
+) -> tiling.Choice:
+    """The tiles of a call, `DIRECT` where the member has none."""
+    if out.is_cuda or len(bank) == 4 or member not in _TILED:
+        return tiling.Choice(DIRECT, 0.0)
+    element = 8 if out.dtype == torch.float64 else 4
+    work = Work(
+        "basis_blur", image[0], image[1], bank[0], tuple(index.shape[-2:]), tuple(bank[-2:]),
+        element,
+    )  # fmt: skip
+    return tiling.choose(work, index.shape[1], method)
 
 
 def nu_conv(
@@ -75,7 +113,7 @@ def nu_conv(
     return _launch(
         "nu_conv", out, (image, bank, index, weight),
         image=image.shape, bank=bank.shape, index=index, weight=weight.shape, boundary=boundary,
-        precision=precision,
+        method=method, precision=precision,
     )  # fmt: skip
 
 
@@ -97,7 +135,7 @@ def nu_conv_adjoint(
     return _launch(
         "nu_conv_adjoint", out, (image, bank, index, weight),
         image=out.shape, bank=bank.shape, index=index, weight=weight.shape, boundary=boundary,
-        precision=precision,
+        method=method, precision=precision,
     )  # fmt: skip
 
 
@@ -117,7 +155,7 @@ def nu_conv_grad_bank(
     return _launch(
         "nu_conv_grad_bank", out, (grad, image, index, weight),
         image=image.shape, bank=bank_shape, index=index, weight=weight.shape, boundary=boundary,
-        precision=precision,
+        method=method, precision=precision,
     )  # fmt: skip
 
 
@@ -137,5 +175,5 @@ def nu_conv_grad_weight(
     return _launch(
         "nu_conv_grad_weight", out, (grad, image, bank, index),
         image=image.shape, bank=bank.shape, index=index, weight=out.shape, boundary=boundary,
-        precision=precision,
+        method=method, precision=precision,
     )  # fmt: skip

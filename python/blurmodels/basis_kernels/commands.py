@@ -65,14 +65,15 @@ def _add_refinement(group: argparse._ArgumentGroup) -> None:
         "--kernel-size",
         type=options.whole(3, 101),
         metavar="K",
-        help="of --refine: largest kernel, odd; a tight one is quicker and safer (default: 25)",
+        help="of --refine and kernel_space: largest kernel, odd; a tight one is quicker and safer"
+        " (default of --refine: 25)",
     )
     group.add_argument(
         "--grid",
         type=_grid,
         metavar="ROWS,COLUMNS",
-        help="of --refine: kernels estimated down and across IMAGE; 1,1 is one for all"
-        " (default: 2,3)",
+        help="of --refine and kernel_space: kernels estimated down and across IMAGE; 1,1 is one for"
+        " all (default of --refine: 2,3)",
     )
     group.add_argument(
         "--sparsity",

@@ -6,24 +6,33 @@ They list files and read nothing until asked to; what is missing or damaged is n
 
 from blurmodels.datasets._files import Pair, read_colours
 from blurmodels.datasets.cuhk import Labelled, cuhk
+from blurmodels.datasets.faces import faces
+from blurmodels.datasets.hide import hide
 from blurmodels.datasets.kohler import LARGE_SHAKES, KohlerShot, kohler
+from blurmodels.datasets.levin import levin_kernels
 from blurmodels.datasets.pairs import DVD_TEST, dvd, gopro, lai, realblur
 from blurmodels.datasets.photographs import bahat, gopro_frames, voc
+from blurmodels.datasets.reds import REDS4, reds4
 
 __all__ = [
     "DVD_TEST",
     "LARGE_SHAKES",
+    "REDS4",
     "KohlerShot",
     "Labelled",
     "Pair",
     "bahat",
     "cuhk",
     "dvd",
+    "faces",
     "gopro",
     "gopro_frames",
+    "hide",
     "kohler",
     "lai",
+    "levin_kernels",
     "read_colours",
     "realblur",
+    "reds4",
     "voc",
 ]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from blurmodels.datasets._files import folder, images_in, read_colours
+from blurmodels.datasets._matlab import variables
 
 IMAGES, SHAKES = 4, 12
 # Shakes of more than 33 pixels, which table 2 of the paper's first version also leaves out.
@@ -113,19 +114,7 @@ def _by_number(path: Path) -> list[Path]:
 
 
 def _ground_truth(path: Path) -> Any:
-    from scipy.io import loadmat
-
-    try:
-        content = loadmat(path, variable_names=["GroundTruth"])
-    # A damaged file makes loadmat raise nearly anything, an OSError without a number among it: all
-    # of it means the same to the caller.
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise ValueError(
-            f"kohler: '{path}' must be a whole MATLAB 5 file, got another or a damaged one"
-            f" ({type(error).__name__})"
-        ) from error
+    content = variables(path, ("GroundTruth",))
     truth = content.get("GroundTruth")
     wanted = "hold a variable 'GroundTruth' (H, W, 3, frames)"
     if truth is None or truth.ndim != 4 or truth.shape[2] != 3:

@@ -38,6 +38,7 @@ class BlindDeblurrer(nn.Module):
         gradient.
 
     Example:
+        >>> import torch
         >>> class Still(nn.Module):
         ...     def forward(self, image):
         ...         return 2 + 0 * image[:, 0], 0 * image[:, 0]

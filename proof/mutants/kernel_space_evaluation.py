@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs in the evaluation of the encoded blur kernel space."""
+
+from proof.engine import Mutant, Selection
+
+LPIPS = Selection(("tests/test_lpips.py",), "published_definition")
+FIT = Selection(("tests/test_kernel_space_experiments.py",), "TestLeastSquares and true_kernel")
+SWAPS = Selection(("tests/test_kernel_space_experiments.py",), "anothers_blur")
+TABLES = Selection(("tests/cli/test_evaluate_kernel_space.py",), "disjoint or g_alone")
+LEVIN = Selection(("tests/test_datasets.py",), "levin")
+
+_EXPERIMENTS = "python/blurmodels/kernel_space/experiments"
+
+MUTANTS = (
+    Mutant(
+        "lpips: values of [0, 1] are taken for [-1, 1]",
+        f"{_EXPERIMENTS}/lpips.py",
+        "x = 2 * image.float().expand(-1, 3, -1, -1) - 1",
+        "x = image.float().expand(-1, 3, -1, -1)",
+        LPIPS,
+    ),
+    Mutant(
+        "least squares: pixels that light from outside reaches count",
+        f"{_EXPERIMENTS}/least_squares.py",
+        "image.diff(dim=2)[:, :, :, 1:]",
+        "image.diff(dim=2, append=image[:, :, :1])[:, :, 1:, 1:]",
+        FIT,
+    ),
+    Mutant(
+        "swap: every scene keeps its own blur",
+        f"{_EXPERIMENTS}/swapping.py",
+        "others[scene] = int(order[(place + 1) % count])",
+        "others[scene] = int(order[place])",
+        SWAPS,
+    ),
+    Mutant(
+        "table 1: the targets are the sources",
+        f"{_EXPERIMENTS}/evaluate.py",
+        "return both[::2], both[1::2]",
+        "return both[::2], both[::2]",
+        TABLES,
+    ),
+    Mutant(
+        "table 3: compared with the sharp image",
+        f"{_EXPERIMENTS}/evaluate.py",
+        "psnr(again(sharp, blurred), blurred)",
+        "psnr(again(sharp, blurred), sharp)",
+        TABLES,
+    ),
+    Mutant(
+        "levin: point-spread functions are not turned",
+        "python/blurmodels/datasets/levin.py",
+        "flip(taps[None, None])[0, 0].float()",
+        "taps.float()",
+        LEVIN,
+    ),
+)
