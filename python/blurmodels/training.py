@@ -27,14 +27,20 @@ from blurmodels.training_state import Distributed, distributed, load_state, save
 from blurops.files import replacing
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-DECAYS = ("halving", "cosine")
+DECAYS = ("halving", "cosine", "restarts")
 OPTIMISERS = ("adam", "sgd")
 
 STATE, WEIGHTS, LOG, EVENTS = "state.safetensors", "weights.safetensors", "log.csv", "events"
 # What may change between a run and its continuation without changing what is computed.
 _FREE = ("checkpoint_every", "log_every", "picture_every", "workers")
 # Settings that came later, as they were before.
-_FIRST = {"optimiser": "adam", "momentum": 0.0}
+_FIRST = {
+    "optimiser": "adam",
+    "momentum": 0.0,
+    "betas": [0.9, 0.999],
+    "periods": [],
+    "least_rate": 0.0,
+}
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,15 @@ class Settings:
         steps: of the optimiser, in all.
         batch_size: of all processes together.
         learning_rate: of the optimiser.
-        optimiser: "adam", with its usual betas, or "sgd", stochastic gradient descent.
+        optimiser: "adam" or "sgd", stochastic gradient descent.
         momentum: of "sgd".
-        decay: "halving" halves the rate every `halve_every` steps; "cosine" brings it to 0 along a
-            quarter of a cosine's period.
+        betas: of "adam".
+        decay: "halving" halves the rate every `halve_every` steps; "cosine" brings it to 0 along
+            half of a cosine's period; "restarts" brings it to `least_rate` that way in each of
+            `periods` steps, at whose ends it jumps back, and stays at `least_rate` after the last.
         halve_every: None for never.
+        periods: steps from restart to restart.
+        least_rate: of "restarts".
         warmup: steps over which the rate rises to its value.
         clip: largest norm of the gradient; None for no limit.
         precision: "float32", or "bfloat16" or "float16" for what autocast thinks safe; losses and
@@ -67,6 +77,9 @@ class Settings:
     momentum: float = 0.0
     decay: str = "halving"
     halve_every: int | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    periods: tuple[int, ...] = ()
+    least_rate: float = 0.0
     warmup: int = 0
     clip: float | None = None
     precision: str = "float32"
@@ -83,6 +96,8 @@ class Settings:
                 raise ValueError(f"Settings: {name} must be at least 1, got {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise ValueError(f"Settings: learning_rate must be positive, got {self.learning_rate}")
+        if self.decay == "restarts" and (not self.periods or min(self.periods) < 1):
+            raise ValueError(f"Settings: periods must be positive numbers, got {self.periods}")
         for name, choices in (
             ("decay", DECAYS), ("precision", tuple(PRECISIONS)), ("optimiser", OPTIMISERS),
         ):  # fmt: skip
@@ -103,9 +118,19 @@ class Settings:
         rate = self.learning_rate
         if self.decay == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        elif self.decay == "restarts":
+            rate = self._restarted(step)
         elif self.halve_every is not None:
             rate *= 0.5 ** (step // self.halve_every)
         return rate * min(1.0, (step + 1) / (self.warmup + 1))
+
+    def _restarted(self, step: int) -> float:
+        for period in self.periods:
+            if step < period:
+                share = 0.5 * (1 + math.cos(math.pi * step / period))
+                return self.least_rate + (self.learning_rate - self.least_rate) * share
+            step -= period
+        return self.least_rate
 
 
 class Task(Protocol):
@@ -203,7 +228,7 @@ class _Run:
         task.network.to(place.device, memory_format=layout).train()
         learned = [p for p in task.network.parameters() if p.requires_grad]
         self.optimiser = (
-            torch.optim.Adam(learned, lr=settings.learning_rate)
+            torch.optim.Adam(learned, lr=settings.learning_rate, betas=tuple(settings.betas))
             if settings.optimiser == "adam"
             else torch.optim.SGD(learned, lr=settings.learning_rate, momentum=settings.momentum)
         )

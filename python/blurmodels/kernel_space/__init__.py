@@ -7,6 +7,16 @@ CVPR 2021.
 
 from blurmodels.kernel_space.blind import Fitted, fit_operator
 from blurmodels.kernel_space.blind_encoded import Deblurred, deblur_encoded
+from blurmodels.kernel_space.network import KernelWizard, resize_kernel
 from blurmodels.kernel_space.priors import ImageDIP, KernelDIP
 
-__all__ = ["Deblurred", "Fitted", "ImageDIP", "KernelDIP", "deblur_encoded", "fit_operator"]
+__all__ = [
+    "Deblurred",
+    "Fitted",
+    "ImageDIP",
+    "KernelDIP",
+    "KernelWizard",
+    "deblur_encoded",
+    "fit_operator",
+    "resize_kernel",
+]

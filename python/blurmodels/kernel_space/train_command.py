@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""`blurops train kernel_space`."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from blurops.cli import options
+
+_DESCRIPTION = """\
+Train F and G of Tran et al. on sharp and blurry images in pairs, by the schedule of one of the
+authors' option files. Several sources are mixed, each repeated as --repeat says.
+
+FOLDER gets the weights, a table of losses, and a state from which the same command goes on after
+an interruption. To train on several GPUs:
+  torchrun --nproc-per-node 4 -m blurops train kernel_space FOLDER --device cuda ..."""
+
+_EPILOG = """\
+examples:
+  blurops train kernel_space out/ --recipe reds --reds REDS/ --device cuda
+  blurops train kernel_space out/ --recipe mix --reds REDS/ --gopro GOPRO/ --repeat 1,10
+  blurops train kernel_space out/ --pairs sharp/ blurry/ --width 16 --batch-size 4 --steps 20000"""
+
+
+def register_train(models: Any) -> None:
+    """Adds the command; what it needs is imported when it runs."""
+    parser = options.add_command(
+        models, "kernel_space", _run, help="F and G of Tran et al.", description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )  # fmt: skip
+    parser.add_argument("folder", metavar="FOLDER", help="where to write; made if need be")
+    parser.add_argument(
+        "--recipe", choices=("reds", "gopro", "gopro-vae", "mix"), default="reds",
+        help="the authors' option file; the options below change parts of it",
+    )  # fmt: skip
+    data = parser.add_argument_group("data (one at least)")
+    data.add_argument("--reds", metavar="DIR", help="REDS, without the clips of REDS4")
+    data.add_argument("--gopro", metavar="DIR", help="GoPro, its training half")
+    data.add_argument(
+        "--pairs", nargs=2, metavar=("SHARP", "BLURRY"), help="folders with the same file names"
+    )
+    data.add_argument(
+        "--lmdb", nargs=2, metavar=("SHARP", "BLURRY"), help="the authors' LMDB databases"
+    )
+    data.add_argument("--repeat", metavar="N,N", help="how often each source counts, in this order")
+    data.add_argument("--side", type=options.whole(129), default=256, help="of the crops")
+    recipe = parser.add_argument_group("changes of the recipe")
+    recipe.add_argument("--width", type=options.whole(1), default=64, metavar="N")
+    recipe.add_argument("--kernel-dim", type=options.whole(1), default=512, metavar="N")
+    recipe.add_argument(
+        "--start", metavar="W", help="weights to begin with; those of other shapes are left out"
+    )
+    recipe.add_argument("--mean-loss", action="store_true", help="means and epsilon squared")
+    for name, kind in (
+        ("batch_size", options.whole(1)), ("learning_rate", options.number(above=0)),
+        ("steps", options.whole(1)), ("checkpoint_every", options.whole(1)),
+        ("log_every", options.whole(1)), ("workers", options.whole(0)),
+        ("clip", options.number(above=0)),
+    ):  # fmt: skip
+        recipe.add_argument("--" + name.replace("_", "-"), type=kind, metavar="N")
+    recipe.add_argument("--precision", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
+    parser.add_argument("--tensorboard", action="store_true", help="scalars and pictures for it")
+    parser.add_argument(
+        "--fresh", action="store_true", help="refuse a FOLDER that holds a training"
+    )
+    options.add_seed(parser, "initial weights and crops")
+    options.add_running(parser)
+
+
+_SETTINGS = (
+    "batch_size", "learning_rate", "steps", "checkpoint_every", "log_every", "workers", "clip",
+    "precision",
+)  # fmt: skip
+
+
+def _run(args: argparse.Namespace) -> None:
+    from blurmodels.kernel_space.network import KernelWizard
+    from blurmodels.kernel_space.pairs import Crops
+    from blurmodels.kernel_space.task import (
+        LossSettings,
+        PairsTask,
+        initialise,
+        settings_of,
+        start_from,
+    )  # fmt: skip
+    from blurmodels.training import train
+
+    crops = Crops(_source(args), args.side, seed=args.seed)
+    network = KernelWizard(args.width, args.kernel_dim, vae=args.recipe == "gopro-vae")
+    initialise(network, args.seed)
+    if args.start is not None:
+        start_from(network, args.start)
+    changes = {name: getattr(args, name) for name in _SETTINGS}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    settings = settings_of(args.recipe, seed=args.seed, **changes)
+    losses = LossSettings(squared=True, reduction="mean") if args.mean_loss else LossSettings()
+    last: dict[str, float] = {}
+    path = train(
+        PairsTask(network, crops, losses), settings, Path(args.folder), resume=not args.fresh,
+        tensorboard=args.tensorboard, device=args.device, progress=options.show_progress(args),
+        on_step=lambda step, losses: last.update(losses),
+    )  # fmt: skip
+    text = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
+    print(f"{path}: {settings.steps} steps{': ' + text if text else ', all done before'}")
+
+
+def _source(args: argparse.Namespace) -> Any:
+    from blurmodels.kernel_space import pairs
+
+    sources: list[Any] = []
+    if args.reds is not None:
+        sources.append(pairs.reds(args.reds))
+    if args.gopro is not None:
+        sources.append(pairs.gopro_pairs(args.gopro))
+    if args.pairs is not None:
+        sources.append(pairs.two_folders(*args.pairs))
+    if args.lmdb is not None:
+        sources.append(pairs.LMDBPairs(*args.lmdb, without=pairs.REDS4))
+    if not sources:
+        raise options.UsageError(
+            "train: one of --reds, --gopro, --pairs and --lmdb must say what to learn from"
+        )
+    repeat = [1] * len(sources)
+    if args.repeat is not None:
+        repeat = [options.whole(1)(part) for part in args.repeat.split(",")]
+    return pairs.Mixed(sources, repeat)
