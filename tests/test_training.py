@@ -230,7 +230,9 @@ def test_the_papers_schedule():
     assert settings.rate(1199 * epoch) == 1e-4 / 2**7
     assert Settings(steps=10, decay="cosine").rate(5) == pytest.approx(5e-5)
     assert Settings(steps=10, warmup=3, learning_rate=1.0).rate(1) == 0.5
-    with pytest.raises(ValueError, match="decay must be one of halving, cosine, restarts, got 'linear'"):
+    with pytest.raises(
+        ValueError, match="decay must be one of halving, cosine, restarts, got 'linear'"
+    ):
         Settings(steps=1, decay="linear")
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         Settings(steps=0)
