@@ -135,9 +135,9 @@ def nu_conv(
         boundary: what lies outside the image: ``"reflect"`` (needs K//2 < H and K//2 < W),
             ``"replicate"``, ``"circular"``, ``"zeros"``, or ``"valid"``, which filters only where
             the filter fits and returns (H-K+1, W-K+1).
-        method: ``"direct"`` sums over the taps; ``"fft"`` transforms tiles, on the CPU and for a bank
-            (F, K, K), and pays where a tile's pixels pick few filters; ``"auto"`` takes what is
-            fastest. The bank's gradient always sums over the taps.
+        method: ``"direct"`` sums over the taps; ``"fft"`` transforms tiles, on the CPU and for a
+            bank (F, K, K), and pays where a tile's pixels pick few filters; ``"auto"`` takes what
+            is fastest. The bank's gradient always sums over the taps.
         precision: as in :func:`blurops.basis_blur`.
         backend: ``"native"``, ``"triton"``, ``"reference"``, or ``None`` for the first that can
             serve the call.

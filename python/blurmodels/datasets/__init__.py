@@ -11,6 +11,7 @@ from blurmodels.datasets.hide import hide
 from blurmodels.datasets.kohler import LARGE_SHAKES, KohlerShot, kohler
 from blurmodels.datasets.levin import levin_kernels
 from blurmodels.datasets.pairs import DVD_TEST, dvd, gopro, lai, realblur
+from blurmodels.datasets.photographs import bahat, gopro_frames, voc
 from blurmodels.datasets.reds import REDS4, reds4
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "KohlerShot",
     "Labelled",
     "Pair",
+    "bahat",
     "cuhk",
     "dvd",
     "faces",
     "gopro",
+    "gopro_frames",
     "hide",
     "kohler",
     "lai",
@@ -31,4 +34,5 @@ __all__ = [
     "read_colours",
     "realblur",
     "reds4",
+    "voc",
 ]

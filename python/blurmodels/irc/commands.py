@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What this model adds to the command line: `blurops deblur --model irc` and `train irc`."""
+"""What this model adds to the command line.
+
+`blurops deblur --model irc`, `blurops train irc`, `blurops motion`, `blurops train motion` and
+`blurops evaluate irc`.
+"""
 
 import argparse
 import json
@@ -10,18 +14,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blurmodels.irc.train_command import register_train
+from blurmodels.irc import motion_commands, train_command
+from blurmodels.irc.motion_evaluate_command import register_evaluate
 from blurops import load_motion_field, save_motion_field
 from blurops.cli import options
 from blurops.files import check_output, replacing
 
-__all__ = ["TAKES_MOTION_FIELD", "add_deblur", "deblur", "register_train"]
+__all__ = [
+    "TAKES_MOTION_FIELD",
+    "add_deblur",
+    "deblur",
+    "register",
+    "register_evaluate",
+    "register_train",
+]
 
 TAKES_MOTION_FIELD = True
 
 _NAME = "irc"
 # Options of `blurops deblur` that speak to Richardson-Lucy.
 _OTHERS = ("iterations", "tv", "saturation", "stop_tol", "preset", "boundary")
+
+
+def register(commands: Any) -> None:
+    """Adds `blurops motion`."""
+    motion_commands.register(commands)
+
+
+def register_train(models: Any) -> None:
+    """Adds `blurops train irc` and `blurops train motion`."""
+    train_command.register_train(models)
+    motion_commands.register_train(models)
 
 
 def add_deblur(group: argparse._ArgumentGroup) -> None:

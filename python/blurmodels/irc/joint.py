@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from blurmodels import checkpoints
+from blurmodels.irc import motion_net
 from blurmodels.irc.irc_net import IRCNet
 
 MODEL = "irc.BlindDeblurrer"
 
 # Estimators that weights files may name: what the class calls itself there, and the class.
-ESTIMATORS: dict[str, Callable[..., nn.Module]] = {}
+ESTIMATORS: dict[str, Callable[..., nn.Module]] = {motion_net.MODEL: motion_net.MotionNet}
 
 
 class BlindDeblurrer(nn.Module):
@@ -37,6 +38,7 @@ class BlindDeblurrer(nn.Module):
         gradient.
 
     Example:
+        >>> import torch
         >>> class Still(nn.Module):
         ...     def forward(self, image):
         ...         return 2 + 0 * image[:, 0], 0 * image[:, 0]
