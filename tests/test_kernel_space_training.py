@@ -217,6 +217,19 @@ def test_parts_of_a_batch_have_the_whole_sum_as_their_mean():
     assert mean == pytest.approx(float(whole["data"]), rel=1e-5)
 
 
+@torch.no_grad()
+def test_the_mean_keeps_the_balance_of_both_terms():
+    learned, terms = task(vae=True), []
+    made = learned.samples(0, 2, slice(None))
+    for reduction in ("sum", "mean"):
+        learned.settings = replace(learned.settings, reduction=reduction)
+        torch.manual_seed(0)
+        terms.append(learned.losses(learned.network, made, 0, torch.device("cpu")))
+    assert terms[0].keys() == {"data", "divergence"}
+    for name, value in terms[0].items():
+        assert float(terms[1][name]) == pytest.approx(float(value) / (2 * 3 * 256 * 256), rel=1e-5)
+
+
 def test_a_short_training_lowers_the_loss(tmp_path):
     seen = []
     settings = Settings(16, batch_size=2, learning_rate=3e-3, betas=(0.9, 0.99), clip=1e9)

@@ -7,6 +7,7 @@ LPIPS = Selection(("tests/test_lpips.py",), "published_definition")
 FIT = Selection(("tests/test_kernel_space_experiments.py",), "TestLeastSquares and true_kernel")
 SWAPS = Selection(("tests/test_kernel_space_experiments.py",), "anothers_blur")
 TABLES = Selection(("tests/cli/test_evaluate_kernel_space.py",), "disjoint or g_alone")
+ROWS = Selection(("tests/test_kernel_space_transfer.py",), "each_row")
 LEVIN = Selection(("tests/test_datasets.py",), "levin")
 
 _EXPERIMENTS = "python/blurmodels/kernel_space/experiments"
@@ -53,5 +54,19 @@ MUTANTS = (
         "flip(taps[None, None])[0, 0].float()",
         "taps.float()",
         LEVIN,
+    ),
+    Mutant(
+        "transfer: the truth is the target under its own kernel",
+        f"{_EXPERIMENTS}/transfer.py",
+        "truth = pairs.under(target, kernels[which])[None]",
+        "truth = every[(index + 1) % count][1][None]",
+        ROWS,
+    ),
+    Mutant(
+        "transfer: each target gets its own k",
+        f"{_EXPERIMENTS}/transfer.py",
+        "NETWORKS: network.apply_blur(target[None], k),",
+        "NETWORKS: network.apply_blur(target[None], latents[(index + 1) % count]),",
+        ROWS,
     ),
 )

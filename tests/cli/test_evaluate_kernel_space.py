@@ -300,6 +300,22 @@ def test_experiments(tmp_path, succeed, monkeypatch):
     assert combined in our_rows(out)
 
 
+def test_transfer_is_an_experiment(tmp_path, succeed, fail, monkeypatch):
+    from blurmodels.kernel_space.experiments import transfer
+
+    def compare(options, progress):
+        return {"F and G": [30.0 + options.seed, 40.0], "sharp image": [20.0, float(options.steps)]}
+
+    monkeypatch.setattr(transfer, "compare", compare)
+    words = ("--experiment", "transfer", "--steps", 3, "--seeds", 2, "--seed", 5)
+    out = succeed(*COMMAND, *words, "-o", tmp_path / "r.json")
+    assert "Table 1: " in out
+    assert our_rows(out)["F and G"] == ["35.00", "40.00", "37.75"]
+    assert "3 steps" in out
+    assert json.loads((tmp_path / "r.json").read_text())[1]["F and G"] == [36.0, 40.0]
+    assert "trains its own" in fail(*COMMAND, *words, "--weights", "w", status=2)
+
+
 def test_errors_are_one_line(tmp_path, fail):
     (tmp_path / "data").mkdir()
     data = ("--data", tmp_path / "data")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from blurmodels import training
-from blurmodels.kernel_space import KernelWizard
+from blurmodels.kernel_space import KernelWizard, pairs
 from blurmodels.kernel_space.synthesis import retrieve, sample, transfer
 from blurmodels.kernel_space.task import initialise
 from blurops.cli import main
@@ -95,3 +95,34 @@ def test_train(files, capsys):
     assert "must be that of the training" in capsys.readouterr().err
     assert main(["train", "kernel_space", "other"]) != 0
     assert "--reds, --gopro, --pairs and --lmdb" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("repeat", "text"),
+    [
+        ("1,x", "argument --repeat: must be a whole number"),
+        ("0", "argument --repeat: must be at least 1"),
+        ("1,2", "argument --repeat: must have a number for each of 1 sources, got 2"),
+    ],
+)
+def test_train_refuses_repeats(files, capsys, repeat, text):
+    command = ["train", "kernel_space", "out", "--pairs", "s", "b", "--repeat", repeat]
+    assert main(command) == 2
+    assert text in capsys.readouterr().err
+    assert not (files / "out").exists()
+
+
+def test_train_mixes_as_the_authors(monkeypatch):
+    chosen = []
+
+    def mixed(sources, weights):
+        chosen.append(weights)
+        raise ValueError("no pair is read here")
+
+    for name in ("reds", "gopro_pairs"):
+        monkeypatch.setattr(pairs, name, lambda root: root)
+    monkeypatch.setattr(pairs, "Mixed", mixed)
+    command = ["train", "kernel_space", "out", "--reds", "r", "--gopro", "g"]
+    for more in ([], ["--recipe", "mix"], ["--recipe", "mix", "--repeat", "2,3"]):
+        assert main([*command, *more]) != 0
+    assert chosen == [[1, 1], [1, 10], [2, 3]]

@@ -83,7 +83,9 @@ class PairsTask:
         )  # fmt: skip
         terms = {"data": data * (share if settings.reduction == "sum" else 1)}
         if sigma is not None:
-            weight = settings.divergence * share
+            # The mean of the data term is its sum over so many values; the balance is the same.
+            over = share if settings.reduction == "sum" else 1 / blurry.numel()
+            weight = settings.divergence * over
             terms["divergence"] = weight * divergence(mean.float(), sigma.float())
         return terms
 

@@ -18,8 +18,12 @@ an interruption. To train on several GPUs:
 _EPILOG = """\
 examples:
   blurops train kernel_space out/ --recipe reds --reds REDS/ --device cuda
-  blurops train kernel_space out/ --recipe mix --reds REDS/ --gopro GOPRO/ --repeat 1,10
+  blurops train kernel_space out/ --recipe mix --reds REDS/ --gopro GOPRO/
   blurops train kernel_space out/ --pairs sharp/ blurry/ --width 16 --batch-size 4 --steps 20000"""
+
+
+# REDS and GoPro in the authors' option file.
+_MIX = [1, 10]
 
 
 def register_train(models: Any) -> None:
@@ -42,7 +46,10 @@ def register_train(models: Any) -> None:
     data.add_argument(
         "--lmdb", nargs=2, metavar=("SHARP", "BLURRY"), help="the authors' LMDB databases"
     )
-    data.add_argument("--repeat", metavar="N,N", help="how often each source counts, in this order")
+    data.add_argument(
+        "--repeat", type=_repeats, metavar="N,N",
+        help="how often each source counts, in this order (default: once; 1,10 with --recipe mix)",
+    )  # fmt: skip
     data.add_argument("--side", type=options.whole(129), default=256, help="of the crops")
     recipe = parser.add_argument_group("changes of the recipe")
     recipe.add_argument("--width", type=options.whole(1), default=64, metavar="N")
@@ -121,7 +128,16 @@ def _source(args: argparse.Namespace) -> Any:
         raise options.UsageError(
             "train: one of --reds, --gopro, --pairs and --lmdb must say what to learn from"
         )
-    repeat = [1] * len(sources)
-    if args.repeat is not None:
-        repeat = [options.whole(1)(part) for part in args.repeat.split(",")]
+    both = args.reds is not None and args.gopro is not None and len(sources) == len(_MIX)
+    usual = _MIX if args.recipe == "mix" and both else [1] * len(sources)
+    repeat = args.repeat or usual
+    if len(repeat) != len(sources):
+        raise options.UsageError(
+            f"train: argument --repeat: must have a number for each of {len(sources)} sources,"
+            f" got {len(repeat)}"
+        )
     return pairs.Mixed(sources, repeat)
+
+
+def _repeats(text: str) -> list[int]:
+    return [options.whole(1)(part) for part in text.split(",")]

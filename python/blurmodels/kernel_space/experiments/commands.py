@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""``blurops evaluate kernel_space``: the paper's tables, and its two experiments in small."""
+"""``blurops evaluate kernel_space``: the paper's tables, and its experiments in small."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from blurops.files import check_output, replacing
 
 _TABLES = ("1", "2", "3", "4", "5", "time")
 _RESTORED = ("2", "4", "5")
-_EXPERIMENTS = ("swap", "augment")
+_EXPERIMENTS = ("transfer", "swap", "augment")
 _BLIND = ("encoded", "basis", "uniform")
 
 _DESCRIPTION = """\
@@ -39,6 +39,7 @@ examples:
   blurops evaluate kernel_space --table 1 --data datasets/ --limit 20
   blurops evaluate kernel_space --table 5 --data datasets/ --restored SRN=out/ \\
       --lpips alexnet.pth --lpips alex.pth
+  blurops evaluate kernel_space --experiment transfer
   blurops evaluate kernel_space --experiment swap
   blurops evaluate kernel_space --experiment augment --seeds 3"""
 
@@ -60,8 +61,8 @@ def register_evaluate(models: Any) -> None:
     what.add_argument(
         "--experiment",
         choices=_EXPERIMENTS,
-        help="on generated scenes: swap, table 2's blur-swapped dataset; augment, table 4's"
-        " straight motions against encoded blur",
+        help="on generated scenes: transfer, table 1, for which narrow F and G are trained; swap,"
+        " table 2's blur-swapped dataset; augment, table 4's straight motions against encoded blur",
     )
     _add_table(parser.add_argument_group("of a table"))
     _add_experiment(parser.add_argument_group("of an experiment"))
@@ -150,7 +151,7 @@ def _add_experiment(group: argparse._ArgumentGroup) -> None:
         "--steps",
         type=options.whole(1, 10_000_000),
         metavar="N",
-        help="of each training (default: 600)",
+        help="of each training (default: 600, of transfer 700)",
     )
     options.add_seed(group, "of the first run, or of the images that --limit draws")
 
@@ -297,4 +298,20 @@ def _augment(args: argparse.Namespace) -> tuple[list[Any], Any]:
     return _experiment(args, augmentation, "4")
 
 
-_EXPERIMENT = {"swap": _swap, "augment": _augment}
+def _transfer(args: argparse.Namespace) -> tuple[list[Any], Any]:
+    from blurmodels.kernel_space.experiments import transfer
+    from blurmodels.kernel_space.experiments.paper import TABLES
+
+    if args.weights is not None:
+        raise options.UsageError(
+            "evaluate: argument --weights: goes without --experiment transfer, which trains its own"
+        )
+    steps = {} if args.steps is None else {"steps": args.steps}
+    runs = [
+        transfer.compare(transfer.Options(seed=seed, **steps), progress=options.show_progress(args))
+        for seed in range(args.seed, args.seed + args.seeds)
+    ]
+    return [TABLES["1"], transfer.as_table(runs, transfer.Options(**steps))], runs
+
+
+_EXPERIMENT = {"transfer": _transfer, "swap": _swap, "augment": _augment}

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Table 1 in small: each row against blur that is known, and a training that is interrupted."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from blurmodels.evaluation import psnr, show
+from blurmodels.kernel_space import KernelWizard
+from blurmodels.kernel_space.experiments import transfer
+from blurmodels.kernel_space.pairs import GeneratedPairs
+
+TINY = transfer.Options(
+    steps=2, batch_size=1, width=1, kernel_dim=4, kernels=2, kernel_size=7, scenes=2, side=129,
+    held_out=1,
+)  # fmt: skip
+
+
+class Shifts:
+    """F and G of two kernels that shift: k is the shift, and F makes an error that grows with it.
+
+    Shifts by 0 and 2 pixels have the mean 1, which is no kernel's shift.
+    """
+
+    def extract_kernel(self, sharp, blurry):
+        errors = [(sharp.roll(-n, -1) - blurry)[..., 3:-3].abs().max() for n in (0, 2)]
+        return torch.full((1, 1, 1, 1), 2.0 * int(errors[1] < errors[0]))
+
+    def apply_blur(self, sharp, k):
+        pixels = int(k)
+        moved = torch.cat([sharp[..., pixels:], sharp[..., -1 - pixels : -1].flip(-1)], dim=-1)
+        return moved + 0.001 * (1 + pixels)
+
+
+def test_each_row_is_scored_against_the_true_blur():
+    kernels = torch.zeros(2, 5, 5)
+    kernels[0, 2, 2] = kernels[1, 2, 4] = 1
+    options = replace(TINY, side=40, held_out=2, seed=3)
+    found = transfer.transferred(Shifts(), kernels, options)
+    # Values that are cut at 1 have a smaller error.
+    assert found["F and G"][0] == pytest.approx(60, abs=0.3)
+    assert found["F and G"][1] == pytest.approx(60 - 20 * 0.47712, abs=0.3)
+    pairs = GeneratedPairs(kernels, 40, 4, seed=3 + 2**40)
+    wanted = {"sharp image": 0.0, "mean kernel": 0.0, "F, mean k": 0.0}
+    for target in (2, 0):
+        sharp = pairs.sharp(target)
+        truth = pairs.under(sharp, kernels[1])
+        one = Shifts().apply_blur(sharp[None], torch.ones(1))[0]
+        half = (sharp + truth) / 2
+        for name, image in zip(wanted, (sharp, half, one), strict=True):
+            wanted[name] += psnr(image[None].clamp(0, 1), truth[None]) / 2
+    for name, value in wanted.items():
+        assert found[name][1] == pytest.approx(value, abs=1e-3), name
+
+
+def test_a_training_goes_on_in_its_folder(tmp_path):
+    first = transfer.compare(TINY, folder=tmp_path)
+    weights = KernelWizard.from_pretrained(tmp_path / "weights.safetensors")
+    assert weights.architecture["width"] == 1
+    assert transfer.compare(TINY, folder=tmp_path) == first
+    table = show(transfer.as_table([first, first], TINY))
+    assert f"{sum(first['F and G']) / 2:.2f}" in table
+    assert "2 steps of 1 scenes" in table
