@@ -24,6 +24,8 @@ FIELDS = {
         "dtype", "boundary", "count", "channels", "filters", "picked", "height", "width",
         "out_height", "out_width", "kernel_height", "kernel_width", "anchor_y", "anchor_x", "own",
         "index_batched", "weight_batched",
+        # Of the CPU's tiles, which no GPU looks at.
+        "tile_height", "tile_width", "parts_down", "parts_across", "budget",
     ),
     "MotionBlur": (
         "dtype", "boundary", "count", "channels", "height", "width", "out_height", "out_width",
