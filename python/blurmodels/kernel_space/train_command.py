@@ -89,17 +89,19 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _source(args: argparse.Namespace) -> Any:
-    from blurmodels.kernel_space import pairs
+    from blurmodels import datasets
+    from blurmodels.kernel_space.pairs import FilePairs, Mixed
 
     sources: list[Any] = []
     if args.reds is not None:
-        sources.append(pairs.reds(args.reds))
+        sources.append(FilePairs(datasets.reds(args.reds)))
     if args.gopro is not None:
-        sources.append(pairs.gopro_pairs(args.gopro))
+        # Blur without gamma, as in the authors' option files.
+        sources.append(FilePairs(datasets.gopro(args.gopro, split="train")))
     if args.pairs is not None:
-        sources.append(pairs.two_folders(*args.pairs))
+        sources.append(FilePairs(datasets.two_folders(*args.pairs)))
     if args.lmdb is not None:
-        sources.append(pairs.LMDBPairs(*args.lmdb, without=pairs.REDS4))
+        sources.append(datasets.LMDBPairs(*args.lmdb, without=datasets.REDS4))
     if not sources:
         raise options.UsageError(
             "train: one of --reds, --gopro, --pairs and --lmdb must say what to learn from"
@@ -112,7 +114,7 @@ def _source(args: argparse.Namespace) -> Any:
             f"train: argument --repeat: must have a number for each of {len(sources)} sources,"
             f" got {len(repeat)}"
         )
-    return pairs.Mixed(sources, repeat)
+    return Mixed(sources, repeat)
 
 
 def _repeats(text: str) -> list[int]:
