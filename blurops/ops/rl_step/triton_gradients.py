@@ -124,7 +124,7 @@ def grad_ratios(
     SATURATED: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """By H U, by the observation and by the mask, of what ``grad`` is by the ratios."""
-    sample, channel, _start, pixel, there, at = placed(pixels, channels, BLOCK)
+    sample, channel, _, pixel, there, at = placed(pixels, channels, BLOCK)
     light = tl.load(blurred + at, there, 0)
     r = non_negative(light)
     bend = r * 0 + 1

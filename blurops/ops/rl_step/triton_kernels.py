@@ -38,7 +38,7 @@ def ratios(
 
     ``out`` has the planes of both one after the other for each sample.
     """
-    sample, channel, _start, pixel, there, at = placed(pixels, channels, BLOCK)
+    sample, channel, _, pixel, there, at = placed(pixels, channels, BLOCK)
     r = non_negative(tl.load(blurred + at, there, 0))
     s = r * 0 + 1
     if SATURATED:
