@@ -11,7 +11,6 @@ from torch.nn import functional
 import blurops
 from blurmodels import checkpoints
 from blurmodels.irc import IRCNet, shrink_curve
-from blurmodels.irc.irc_net import MODEL
 from blurops.testing import accuracy, relative_error
 
 LONGEST, SIDE, THRESHOLD, PENALTY = 5, 9, 0.02, 0.03
@@ -216,11 +215,11 @@ class TestCheckpoints:
     def test_what_does_not_fit_is_named(self, tmp_path):
         network, path = net(), tmp_path / "w.safetensors"
         tensors = network.state_dict()
-        checkpoints.save(path, {**tensors, "rate": torch.ones(2, 2)}, model=MODEL,
+        checkpoints.save(path, {**tensors, "rate": torch.ones(2, 2)}, model=IRCNet.name,
                          architecture=network.architecture)  # fmt: skip
         with pytest.raises(ValueError, match=r"1 of another shape \(rate \(2, 2\), not \(3, 2\)\)"):
             IRCNet.from_pretrained(path)
-        checkpoints.save(path, tensors, model=MODEL, architecture={"stages": 3})
+        checkpoints.save(path, tensors, model=IRCNet.name, architecture={"stages": 3})
         with pytest.raises(ValueError, match="must describe a network"):
             IRCNet.from_pretrained(path)
         checkpoints.save(path, tensors, model="another", architecture={})

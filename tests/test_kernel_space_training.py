@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from blurmodels import checkpoints, training
-from blurmodels.kernel_space import KernelWizard, pairs
+from blurmodels import checkpoints, datasets, training
+from blurmodels.datasets import LMDBPairs
+from blurmodels.kernel_space import KernelWizard
 from blurmodels.kernel_space.losses import charbonnier, divergence
-from blurmodels.kernel_space.pairs import Crops, FilePairs, GeneratedPairs, LMDBPairs, Mixed
+from blurmodels.kernel_space.pairs import Crops, FilePairs, GeneratedPairs, Mixed
 from blurmodels.kernel_space.task import PairsTask, initialise, settings_of
 from blurmodels.training import Settings, train
 
@@ -67,20 +68,22 @@ def test_folders(tmp_path):
     for number, clip in enumerate(("000", "003", "011", "100")):
         picture(tmp_path / f"R/train/train_sharp/{clip}/00000000.png", number)
         picture(tmp_path / f"R/train/train_blur/{clip}/00000000.png", 50 + number)
-    assert values(pairs.reds(tmp_path / "R")) == [(1, 51), (3, 53)]
-    both = pairs.two_folders(tmp_path / "R/train/train_sharp", tmp_path / "R/train/train_blur")
+    assert values(FilePairs(datasets.reds(tmp_path / "R"))) == [(1, 51), (3, 53)]
+    both = FilePairs(
+        datasets.two_folders(tmp_path / "R/train/train_sharp", tmp_path / "R/train/train_blur")
+    )
     assert values(both) == [(n, 50 + n) for n in range(4)]
     picture(tmp_path / "G/train/GOPR1/sharp/000001.png", 7)
     picture(tmp_path / "G/train/GOPR1/blur/000001.png", 8)
-    gopro = pairs.gopro_pairs(tmp_path / "G")
+    gopro = FilePairs(datasets.gopro(tmp_path / "G", split="train"))
     assert values(gopro) == [(7, 8)]
-    mixed = Mixed([pairs.reds(tmp_path / "R"), gopro], [1, 10])
+    mixed = Mixed([FilePairs(datasets.reds(tmp_path / "R")), gopro], [1, 10])
     assert values(mixed) == [(1, 51), (3, 53)] + [(7, 8)] * 10
     with pytest.raises(ValueError, match="weights must be a positive whole number for each of 1"):
         Mixed([gopro], [1, 10])
     picture(tmp_path / "R/train/train_blur/003/00000001.png", 1)
     with pytest.raises(ValueError, match="must have a twin"):
-        pairs.two_folders(tmp_path / "R/train/train_sharp", tmp_path / "R/train/train_blur")
+        datasets.two_folders(tmp_path / "R/train/train_sharp", tmp_path / "R/train/train_blur")
 
 
 def database(path, frames, resolution="3_2_3"):
@@ -250,5 +253,5 @@ def test_generated_pairs_are_blurred_by_their_kernel():
 
 def test_gray_files_have_three_equal_channels(tmp_path):
     Image.new("L", (3, 2), 9).save(tmp_path / "x.png")
-    sharp, _ = FilePairs(pairs.two_folders(tmp_path, tmp_path).pairs).read(0)
+    sharp, _ = FilePairs(datasets.two_folders(tmp_path, tmp_path)).read(0)
     assert sharp.shape == (3, 2, 3)

@@ -284,7 +284,7 @@ def _gradients(tensors, given, masked, **chosen):
 class TestStep:
     @pytest.fixture(autouse=True)
     def _small_blocks(self, monkeypatch):
-        monkeypatch.setattr(step, "_BLOCK", 64)
+        monkeypatch.setattr(step, "BLOCK", 64)
 
     @pytest.mark.parametrize("name", SENSORS)
     def test_equals_the_reference(self, name):

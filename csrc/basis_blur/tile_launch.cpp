@@ -109,7 +109,7 @@ struct TileLaunch {
     run(kernels.active[code(p)], units, threads);
     std::vector<char> wanted(p.basis, 0);
     for (auto tile = active.begin(); tile != active.end(); tile += p.basis) {
-      if (!plan.picks && pairing_of(&*tile, p.basis, true) == Pairing::kNeighbours) continue;
+      if (pairing_of(&*tile, p.basis, !plan.picks, true) == Pairing::kNeighbours) continue;
       for (int64_t b = 0; b < p.basis; ++b) wanted[b] |= tile[b] != 0;
     }
     own_index.assign(p.basis, -1);

@@ -34,8 +34,8 @@ Pairing list_pairs(const TilePlan& plan, int64_t n, int64_t index, TileScratch<A
   const auto add = [&](BasisPair pair) { s.pairs[s.pair_count++] = pair; };
   const int64_t tiles = plan.tiles_down * plan.tiles_across;
   const uint8_t* active = plan.active + ((p.mixing_batched ? n : 0) * tiles + index) * p.basis;
-  Pairing pairing = pairing_of(active, p.basis, plan.own_index != nullptr);
-  if (pairing == Pairing::kNeighbours && !plan.spectra) pairing = Pairing::kAnew;
+  const Pairing pairing =
+      pairing_of(active, p.basis, plan.spectra != nullptr, plan.own_index != nullptr);
   if (pairing == Pairing::kNeighbours) {
     for (int64_t pair = 0; pair < plan.pairs; ++pair) {
       const BasisPair both = neighbours(plan, pair);

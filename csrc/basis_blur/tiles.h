@@ -48,18 +48,18 @@ struct Picks {
   double budget;
 };
 
-// `active` says of each of `basis` bases whether a tile mixes it; `own`: whether kernels have
-// spectra of their own.
-inline Pairing pairing_of(const uint8_t* active, int64_t basis, bool own) {
+// `active` says of each of `basis` bases whether a tile mixes it; `shared` and `own`: whether pairs
+// of neighbours have spectra, and whether kernels have spectra of their own.
+inline Pairing pairing_of(const uint8_t* active, int64_t basis, bool shared, bool own) {
   int64_t count = 0, neighbours = 0;
   for (int64_t b = 0; b < basis; b += 2) {
     const int here = active[b] + (b + 1 < basis ? active[b + 1] : 0);
     count += here;
     neighbours += here > 0;
   }
-  if (!own) return Pairing::kNeighbours;
+  if (shared && !own) return Pairing::kNeighbours;
   if (count == 1) return Pairing::kAlone;
-  return (count + 1) / 2 < neighbours ? Pairing::kAnew : Pairing::kNeighbours;
+  return !shared || (count + 1) / 2 < neighbours ? Pairing::kAnew : Pairing::kNeighbours;
 }
 
 // One call, ready to run. Of the fused backward `out`, `target` and `partial` are null where the

@@ -2,6 +2,6 @@
 """Models that stand on blurops, one package per paper.
 
 Each uses only the public surface of `blurops`, keeps the layer names of the published weights, and
-converts its paper's conventions in one named function. `blurmodels.checkpoints` reads and writes
-their weights.
+converts its paper's conventions in one named function. `blurmodels.pretrained` takes networks out
+of weights files, which `blurmodels.checkpoints` reads and writes.
 """

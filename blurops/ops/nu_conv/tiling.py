@@ -69,7 +69,9 @@ def _choose(work: Work, picked: int, method: str, isa: str) -> Choice:
     every = few - pair
     found = 2 * work.count * math.prod(work.size) * picked * _COSTS[isa].found * work.element / 4
     each = (pair + found) / count / work.channels
-    return Choice(tiles, (direct_time(work, picked, isa) - every) / each)
+    budget = (direct_time(work, picked, isa) - every) / each
+    # Where not even the first transform pays, nobody needs to look at the index.
+    return Choice(tiles, budget) if budget > 0 else Choice(DIRECT, 0.0)
 
 
 def direct_time(work: Work, picked: int, isa: str) -> float:

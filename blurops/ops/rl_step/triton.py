@@ -27,7 +27,8 @@ from blurops.ops.rl_step.saturation import Saturation
 
 FAMILY = ("boundary", "method", "precision")
 _SENSOR = ("a", "level", "threshold", "erode", "smooth", "dilate")
-_BLOCK = 512
+# Pixels that a program takes.
+BLOCK = 512
 
 
 def supports(args: tuple, options: dict) -> str | None:
@@ -97,15 +98,10 @@ def stride(tensor: Tensor, axis: int) -> int:
     return tensor.stride(axis) if tensor.shape[axis] > 1 else 0
 
 
-def block() -> int:
-    """Pixels that a program takes."""
-    return _BLOCK
-
-
 def programs(image: Tensor) -> int:
     """Of a kernel that takes the image's pixels."""
     count, channels, height, width = image.shape
-    return count * channels * -(-height * width // _BLOCK)
+    return count * channels * -(-height * width // BLOCK)
 
 
 def _blur_into_ratios(
@@ -134,7 +130,7 @@ def ratios_of(
         channels, size[0] * size[1],
         *((0, 0) if mask is None else (stride(mask, 0), stride(mask, 1))),
         *(options[name] for name in ("a", "level", "eps")),
-        like=out, SATURATED=options["saturated"], ACC=_triton.sums_type(out.dtype), BLOCK=_BLOCK,
+        like=out, SATURATED=options["saturated"], ACC=_triton.sums_type(out.dtype), BLOCK=BLOCK,
     )  # fmt: skip
     return out
 
@@ -149,5 +145,5 @@ def _update(
         triton_kernels.update, programs(out), estimate, corrections, sums, lost, out,
         *out.shape[1:], stride(sums, 0),
         formula.smallest_column_sum(dtype), tv, torch.finfo(dtype).tiny,
-        like=out, TV=tv > 0, ACC=_triton.sums_type(dtype), BLOCK=_BLOCK,
+        like=out, TV=tv > 0, ACC=_triton.sums_type(dtype), BLOCK=BLOCK,
     )  # fmt: skip

@@ -74,7 +74,7 @@ def _grad_update(
     by_estimate, by_sums = torch.empty_like(estimate), torch.empty_like(estimate)
     by_corrections = torch.empty_like(corrections)
     by_divergence = torch.empty_like(estimate) if tv > 0 else None
-    tiny, how = torch.finfo(dtype).tiny, {"ACC": _triton.sums_type(dtype), "BLOCK": step.block()}
+    tiny, how = torch.finfo(dtype).tiny, {"ACC": _triton.sums_type(dtype), "BLOCK": step.BLOCK}
     _triton.launch(
         triton_gradients.grad_update, step.programs(estimate),
         grad, estimate, corrections, sums, lost, by_estimate, by_corrections, by_sums,
@@ -105,6 +105,6 @@ def _grad_ratios(
         channels, size[0] * size[1],
         *((0, 0) if mask is None else (step.stride(mask, 0), step.stride(mask, 1))),
         *(options[name] for name in ("a", "level", "eps")), like=blurred,
-        SATURATED=options["saturated"], ACC=_triton.sums_type(blurred.dtype), BLOCK=step.block(),
+        SATURATED=options["saturated"], ACC=_triton.sums_type(blurred.dtype), BLOCK=step.BLOCK,
     )  # fmt: skip
     return by_blurred, by_observed, by_mask

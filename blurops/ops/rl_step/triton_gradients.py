@@ -8,7 +8,13 @@ import triton
 import triton.language as tl
 
 from blurops._triton_kernels import number
-from blurops.ops.rl_step.triton_kernels import correction, divergence, non_negative, normalised
+from blurops.ops.rl_step.triton_kernels import (
+    correction,
+    divergence,
+    non_negative,
+    normalised,
+    placed,
+)
 from blurops.ops.saturate.triton_kernels import response, slope
 
 
@@ -31,21 +37,21 @@ def grad_update(
     ``by_sums`` has a plane per channel, to be added up.
     """
     pixels = rows * columns
-    blocks = tl.cdiv(pixels, BLOCK)
-    plane = tl.program_id(0) // blocks
-    sample, channel = (plane // channels).to(tl.int64), plane % channels
-    pixel = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
-    there = pixel < pixels
-    at = plane.to(tl.int64) * pixels + pixel
+    sample, channel, start, pixel, there, at = placed(pixels, channels, BLOCK)
     column = tl.load(sums + sample * sums_step + pixel, there, 1)
     seen = column > number(smallest, ACC)
     here = tl.load(estimate + at, there, 0)
     by_result = tl.load(grad + at, there, 0)
     term = here * 0 + 1
     if TV:
-        image = estimate + plane.to(tl.int64) * pixels
         term -= number(tv, ACC) * divergence(
-            image, pixel // columns, pixel % columns, rows, columns, there, number(tiny, ACC)
+            estimate + start,
+            pixel // columns,
+            pixel % columns,
+            rows,
+            columns,
+            there,
+            number(tiny, ACC),
         )
     by_result /= term
     by_factor = by_result * here
@@ -100,18 +106,14 @@ def grad_tv(
     ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Adds what reaches the estimate through the divergence of its slopes."""
-    pixels = rows * columns
-    blocks = tl.cdiv(pixels, BLOCK)
-    start = (tl.program_id(0) // blocks).to(tl.int64) * pixels
-    pixel = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
-    there = pixel < pixels
+    _, _, start, pixel, there, at = placed(rows * columns, 1, BLOCK)
     y, x = pixel // columns, pixel % columns
     image, grad, least = estimate + start, by_divergence + start, number(tiny, ACC)
     across, down = _by_slopes(image, grad, y, x, rows, columns, there, least)
     from_west, _ = _by_slopes(image, grad, y, x - 1, rows, columns, there & (x > 0), least)
     _, from_north = _by_slopes(image, grad, y - 1, x, rows, columns, there & (y > 0), least)
-    at = by_estimate + start + pixel
-    tl.store(at, tl.load(at, there, 0) + from_west - across + from_north - down, there)
+    so_far = tl.load(by_estimate + at, there, 0)
+    tl.store(by_estimate + at, so_far + from_west - across + from_north - down, there)
 
 
 @triton.jit
@@ -122,12 +124,7 @@ def grad_ratios(
     SATURATED: tl.constexpr, ACC: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """By H U, by the observation and by the mask, of what ``grad`` is by the ratios."""
-    blocks = tl.cdiv(pixels, BLOCK)
-    plane = tl.program_id(0) // blocks
-    sample, channel = (plane // channels).to(tl.int64), plane % channels
-    pixel = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
-    there = pixel < pixels
-    at = plane.to(tl.int64) * pixels + pixel
+    sample, channel, _, pixel, there, at = placed(pixels, channels, BLOCK)
     light = tl.load(blurred + at, there, 0)
     r = non_negative(light)
     bend = r * 0 + 1

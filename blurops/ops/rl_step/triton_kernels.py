@@ -12,6 +12,16 @@ from blurops.ops.saturate.triton_kernels import response, slope
 
 
 @triton.jit
+def placed(pixels, channels, BLOCK: tl.constexpr):
+    """Sample, channel, plane and pixels of a program, whether they are there, and their place."""
+    blocks = tl.cdiv(pixels, BLOCK)
+    plane = tl.program_id(0) // blocks
+    pixel = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
+    sample, start = (plane // channels).to(tl.int64), plane.to(tl.int64) * pixels
+    return sample, plane % channels, start, pixel, pixel < pixels, start + pixel
+
+
+@triton.jit
 def non_negative(values):
     """A maximum with 0 that lets NaN through."""
     return tl.where(values < 0, 0, values)
@@ -28,12 +38,7 @@ def ratios(
 
     ``out`` has the planes of both one after the other for each sample.
     """
-    blocks = tl.cdiv(pixels, BLOCK)
-    plane = tl.program_id(0) // blocks
-    sample, channel = (plane // channels).to(tl.int64), plane % channels
-    pixel = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
-    there = pixel < pixels
-    at = plane.to(tl.int64) * pixels + pixel
+    sample, channel, _, pixel, there, at = placed(pixels, channels, BLOCK)
     r = non_negative(tl.load(blurred + at, there, 0))
     s = r * 0 + 1
     if SATURATED:
@@ -102,12 +107,7 @@ def update(
     ``lost`` is 1 - z0; without it there is one set of corrections. ``corrections`` are H^T q.
     """
     pixels = rows * columns
-    blocks = tl.cdiv(pixels, BLOCK)
-    plane = tl.program_id(0) // blocks
-    sample, channel = (plane // channels).to(tl.int64), plane % channels
-    pixel = tl.program_id(0) % blocks * BLOCK + tl.arange(0, BLOCK)
-    there = pixel < pixels
-    at = plane.to(tl.int64) * pixels + pixel
+    sample, channel, start, pixel, there, at = placed(pixels, channels, BLOCK)
     column = tl.load(sums + sample * sums_step + pixel, there, 1)
     seen = column > number(smallest, ACC)
     if lost is None:
@@ -121,9 +121,14 @@ def update(
         factor = (1 - share) * careful + share * bright
     result = tl.load(estimate + at, there, 0) * factor
     if TV:
-        image = estimate + plane.to(tl.int64) * pixels
         spread = divergence(
-            image, pixel // columns, pixel % columns, rows, columns, there, number(tiny, ACC)
+            estimate + start,
+            pixel // columns,
+            pixel % columns,
+            rows,
+            columns,
+            there,
+            number(tiny, ACC),
         )
         result /= 1 - number(tv, ACC) * spread
     tl.store(out + at, result, there)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The network that predicts basis kernels and mixing coefficients from one blurred image."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from blurmodels import checkpoints
+from blurmodels.pretrained import Pretrained
 
-MODEL = "basis_kernels.TwoHeadsNetwork"
 MIN_SIDE = 32  # five halvings leave one pixel
 
 UPSAMPLINGS = ("transposed", "bilinear")
@@ -74,7 +72,7 @@ def _pad_to(x: Tensor, size: Sequence[int]) -> Tensor:
     return functional.pad(x, (right // 2, right - right // 2, down // 2, down - down // 2))
 
 
-class TwoHeadsNetwork(nn.Module):
+class TwoHeadsNetwork(Pretrained, nn.Module):
     """Predicts the basis kernels of an image's blur, and how each pixel mixes them.
 
     One encoder and two decoders (Carbajal et al., figure 2 and appendix): a U-Net gives the mixing
@@ -99,6 +97,8 @@ class TwoHeadsNetwork(nn.Module):
         >>> bool((kernels.sum((2, 3)) - 1).abs().max() < 1e-5)
         True
     """
+
+    name = "basis_kernels.TwoHeadsNetwork"
 
     def __init__(
         self,
@@ -194,71 +194,21 @@ class TwoHeadsNetwork(nn.Module):
         return x.flatten(2).softmax(2).unflatten(2, x.shape[2:])
 
     @classmethod
-    def from_pretrained(cls, path: str | os.PathLike[str]) -> "TwoHeadsNetwork":
-        """The network of a weights file, in evaluation mode.
+    def inferred(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments that a state dict shows; whatever is missing is taken as published."""
 
-        Args:
-            path: a safetensors file, with or without our metadata, or the authors' state dict as
-                `torch.save` writes it (read with ``weights_only=True``, so that it runs no code).
+        def rows(name: str, usual: int) -> int:
+            tensor = tensors.get(name)
+            return usual if tensor is None or tensor.ndim == 0 else tensor.shape[0]
 
-        Returns:
-            The network on the CPU; B, K, width and kind of upsampling are the file's.
-
-        Raises:
-            OSError: the file cannot be opened.
-            ValueError: it holds no weights of this network; the message lists the tensors that are
-                unknown, missing or of another shape.
-        """
-        found = checkpoints.load(path, model=MODEL)
-        state = found.tensors
-        architecture = found.architecture or infer_architecture(state)
-        try:
-            # Nothing is allocated for weights that are about to be replaced.
-            with torch.device("meta"):
-                network = cls(**architecture)
-        except (TypeError, ValueError) as error:
-            name = os.fspath(path)
-            raise ValueError(
-                f"from_pretrained: '{name}' must describe a network: {error}"
-            ) from error
-        checkpoints.assign(network, state, path)
-        return network.eval()
-
-    def save_pretrained(self, path: str | os.PathLike[str], **extra: Any) -> None:
-        """Writes weights and architecture to a safetensors file, whole or not at all.
-
-        Args:
-            path: the file to be written.
-            **extra: JSON values to be kept beside them, such as how the network was trained.
-
-        Raises:
-            TypeError: an extra value is no JSON value.
-            OSError: the file could not be written.
-        """
-        checkpoints.save(
-            path, self.state_dict(), model=MODEL, architecture=self.architecture, **extra
-        )
-
-
-def infer_architecture(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The arguments of `TwoHeadsNetwork` that fit a state dict, as far as it shows them.
-
-    Args:
-        state: names and tensors; whatever is missing is taken as published.
-    """
-
-    def rows(name: str, usual: int) -> int:
-        tensor = state.get(name)
-        return usual if tensor is None or tensor.ndim == 0 else tensor.shape[0]
-
-    return {
-        "basis_size": max(1, rows("masks_end.4.weight", 25)),
-        "kernel_size": 65 if any(name.startswith("kernel_up6.") for name in state) else 33,
-        "width": max(1, rows("inc_rgb.0.weight", 64)),
-        "upsampling": "transposed"
-        if not state or any(".up." in name for name in state)
-        else "bilinear",
-    }
+        return {
+            "basis_size": max(1, rows("masks_end.4.weight", 25)),
+            "kernel_size": 65 if any(name.startswith("kernel_up6.") for name in tensors) else 33,
+            "width": max(1, rows("inc_rgb.0.weight", 64)),
+            "upsampling": "transposed"
+            if not tensors or any(".up." in name for name in tensors)
+            else "bilinear",
+        }
 
 
 def _mean(x: Tensor) -> Tensor:

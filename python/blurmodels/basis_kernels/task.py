@@ -16,7 +16,7 @@ from blurmodels.basis_kernels.data.samples import Batch, Sample
 from blurmodels.basis_kernels.data.scene import random_stream
 from blurmodels.basis_kernels.estimate import network_input
 from blurmodels.basis_kernels.losses import kernel_loss, reblur_loss
-from blurmodels.basis_kernels.network import MODEL, TwoHeadsNetwork
+from blurmodels.basis_kernels.network import TwoHeadsNetwork
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class FieldTask:
         losses: what is made small.
     """
 
-    name = MODEL
+    name = TwoHeadsNetwork.name
 
     def __init__(
         self, network: TwoHeadsNetwork, samples: Samples, losses: LossSettings | None = None

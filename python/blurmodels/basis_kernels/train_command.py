@@ -3,9 +3,9 @@
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from blurmodels.train_command import SETTINGS, add_changes, add_folder, add_run, flag, given, run
 from blurops.cli import options
 
 _DESCRIPTION = """\
@@ -49,11 +49,7 @@ def register_train(models: Any) -> None:
         models, "basis_kernels", _run, help="the two-headed network of Carbajal et al.",
         description=_DESCRIPTION, epilog=_EPILOG,
     )  # fmt: skip
-    parser.add_argument("folder", metavar="FOLDER", help="where to write; made if need be")
-    parser.add_argument(
-        "--recipe", choices=("paper", "default", "starter"), default="default",
-        help="network, data and schedule; the options below change parts of it",
-    )  # fmt: skip
+    add_folder(parser, ("paper", "default", "starter"))
     data = parser.add_argument_group("data")
     data.add_argument("--ade20k", metavar="DIR", help="folder of the ADE20K data set")
     data.add_argument(
@@ -62,64 +58,29 @@ def register_train(models: Any) -> None:
     data.add_argument("--saturation", action="store_true", help="the sensor's response, eq. 4")
     for name, kind, text in _BLUR:
         how = {"choices": kind} if isinstance(kind, tuple) else {"type": kind}
-        data.add_argument(_flag(name), help=text, **how)
-    recipe = parser.add_argument_group("changes of the recipe")
-    for name, kind, text in _RECIPE:
-        recipe.add_argument(_flag(name), type=kind, metavar="N", help=text)
+        data.add_argument(flag(name), help=text, **how)
+    recipe = add_changes(parser, _RECIPE)
     recipe.add_argument(
         "--reblur", choices=("linear", "values"), default="linear",
         help="form of the reblur loss (default: linear, as the paper's code)",
     )  # fmt: skip
-    run = parser.add_argument_group("the run")
-    run.add_argument("--steps", type=options.whole(1), metavar="N", help="instead of the epochs'")
-    run.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
-    run.add_argument("--precision", choices=("float32", "bfloat16", "float16"))
-    for name, text in (
-        ("checkpoint_every", "steps between checkpoints (default: 500)"),
-        ("log_every", "steps between rows of the table (default: 10)"),
-        ("workers", "processes that make data (default: 0, none)"),
-    ):
-        run.add_argument(_flag(name), type=options.whole(0), metavar="N", help=text)
-    run.add_argument("--tensorboard", action="store_true", help="scalars and pictures for it")
-    run.add_argument(
-        "--fresh", action="store_true", help="refuse a FOLDER that holds a training already"
-    )
-    options.add_seed(run, "initial weights, scenes, kernels and noise")
-    options.add_running(parser)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _given(args: argparse.Namespace, names: Any) -> dict[str, Any]:
-    found = {name: getattr(args, name) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
+    add_run(parser, "initial weights, scenes, kernels and noise")
 
 
 def _run(args: argparse.Namespace) -> None:
     from blurmodels.basis_kernels import recipes
     from blurmodels.basis_kernels.data import ADE20K, BlurSettings
-    from blurmodels.training import train
 
-    recipe = replace(recipes.RECIPES[args.recipe], **_given(args, [n for n, _, _ in _RECIPE]))
-    blur = BlurSettings(saturation=args.saturation, **_given(args, [n for n, _, _ in _BLUR]))
+    recipe = replace(recipes.RECIPES[args.recipe], **given(args, _RECIPE))
+    blur = BlurSettings(saturation=args.saturation, **given(args, _BLUR))
     if args.ade20k is not None:
         scenes = ADE20K(args.ade20k, objects=recipe.objects, names=args.ade20k_list, seed=args.seed)
         recipe = replace(recipe, epoch=len(scenes))
     else:
         scenes = recipes.scenes_of(recipe, seed=args.seed)
-    names = ("steps", "precision", "checkpoint_every", "log_every", "workers")
-    settings = recipes.settings_of(recipe, seed=args.seed, **_given(args, names))
+    settings = recipes.settings_of(recipe, seed=args.seed, **given(args, SETTINGS))
     task = recipes.task_of(
         recipe, recipes.samples_of(recipe, scenes, blur=blur, seed=args.seed), seed=args.seed,
         form=args.reblur,
     )  # fmt: skip
-    last: dict[str, float] = {}
-    path = train(
-        task, settings, Path(args.folder), resume=not args.fresh, tensorboard=args.tensorboard,
-        device=args.device, progress=options.show_progress(args),
-        on_step=lambda step, losses: last.update(losses),
-    )  # fmt: skip
-    text = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
-    print(f"{path}: {settings.steps} steps{': ' + text if text else ', all done before'}")
+    run(args, task, settings)

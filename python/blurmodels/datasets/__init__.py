@@ -10,15 +10,17 @@ from blurmodels.datasets.faces import faces
 from blurmodels.datasets.hide import hide
 from blurmodels.datasets.kohler import LARGE_SHAKES, KohlerShot, kohler
 from blurmodels.datasets.levin import levin_kernels
-from blurmodels.datasets.pairs import DVD_TEST, dvd, gopro, lai, realblur
+from blurmodels.datasets.lmdb_pairs import LMDBPairs
+from blurmodels.datasets.pairs import DVD_TEST, dvd, gopro, lai, realblur, two_folders
 from blurmodels.datasets.photographs import bahat, gopro_frames, voc
-from blurmodels.datasets.reds import REDS4, reds4
+from blurmodels.datasets.reds import REDS4, reds, reds4
 
 __all__ = [
     "DVD_TEST",
     "LARGE_SHAKES",
     "REDS4",
     "KohlerShot",
+    "LMDBPairs",
     "Labelled",
     "Pair",
     "bahat",
@@ -33,6 +35,8 @@ __all__ = [
     "levin_kernels",
     "read_colours",
     "realblur",
+    "reds",
     "reds4",
+    "two_folders",
     "voc",
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Blurred and sharp photographs in pairs: RealBlur, GoPro and DVD, and Lai's without the sharp."""
+"""Blurred and sharp photographs in pairs: RealBlur, GoPro, DVD, any two folders; Lai's alone."""
 
 import os
 from pathlib import Path
@@ -122,6 +122,26 @@ def dvd(root: str | os.PathLike[str], *, split: str = "test") -> list[Pair]:
         for pair in matched(video / "input", video / "GT", f"{video.name}/")
     ]
     return some(pairs, base, f"videos of the {split} split with 'input' and 'GT'")
+
+
+def two_folders(sharp: str | os.PathLike[str], blurry: str | os.PathLike[str]) -> list[Pair]:
+    """The files of the same names in two folders, and in the folders right below them.
+
+    Args:
+        sharp, blurry: the folders.
+
+    Returns:
+        The pairs, by folder and name.
+
+    Raises:
+        OSError: a folder is missing.
+        ValueError: a file has no twin, or there is none at all.
+    """
+    sharp, blurry = folder(sharp), folder(blurry)
+    pairs = matched(blurry, sharp)
+    for name in sorted({each.name for top in (sharp, blurry) for each in folders_in(top)}):
+        pairs += matched(blurry / name, sharp / name, f"{name}/")
+    return some(pairs, sharp, f"images with twins in '{blurry}'")
 
 
 def lai(root: str | os.PathLike[str]) -> list[Path]:

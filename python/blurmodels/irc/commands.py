@@ -119,14 +119,14 @@ def _load(args: argparse.Namespace) -> tuple[Any, Any]:
     from blurmodels.irc import irc_net, joint
 
     kind = checkpoints.load(args.weights).model
-    if kind == joint.MODEL:
+    if kind == joint.BlindDeblurrer.name:
         pipeline = joint.BlindDeblurrer.from_pretrained(args.weights)
         return pipeline.network, pipeline
     network = irc_net.IRCNet.from_pretrained(args.weights)
     if args.motion_field is None:
         raise ValueError(
-            f"weights '{args.weights}' must be of {joint.MODEL}, which estimates motion, unless"
-            f" --motion-field says it, got {irc_net.MODEL}"
+            f"weights '{args.weights}' must be of {joint.BlindDeblurrer.name}, which estimates"
+            f" motion, unless --motion-field says it, got {irc_net.IRCNet.name}"
         )
     return network, None
 

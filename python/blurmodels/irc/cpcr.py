@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from blurmodels import checkpoints
+from blurmodels.pretrained import Pretrained
 from blurops import (
     Operator,
     UniformBlur,
@@ -72,7 +72,7 @@ class _Pooling(nn.Module):
         return self.conv6(x)
 
 
-class _Network(nn.Module):
+class _Network(Pretrained, nn.Module):
     """What the two networks share: the stages, and weights files."""
 
     def __init__(self, stages: int, inner: int) -> None:
@@ -140,64 +140,24 @@ class _Network(nn.Module):
 
     @classmethod
     def from_pretrained(cls, path: str | os.PathLike[str]) -> Self:
-        """The network of a weights file, in evaluation mode.
+        """The network of a weights file, as `Pretrained.from_pretrained` reads it.
 
-        Args:
-            path: a safetensors file, with or without our metadata, or the authors' state dict as
-                `torch.save` writes it, such as `lchqs_out_05_in_02_sigma_2.55.pt` (read with
-                ``weights_only=True``, so that it runs no code).
-
-        Returns:
-            The network on the CPU; the numbers of stages and inner steps are the file's.
-
-        Raises:
-            OSError: the file cannot be opened.
-            ValueError: it holds no weights of this network; the message lists the tensors that are
-                unknown, missing or of another shape.
+        The authors' files are such as `lchqs_out_05_in_02_sigma_2.55.pt`;
+        `blurmodels.checkpoints.write_pickled(path, network.state_dict())` writes their kind.
         """
-        found = checkpoints.load(path, model=cls._model())
-        try:
-            with torch.device("meta"):
-                network = cls(**(found.architecture or cls._infer(found.tensors)))
-        except (TypeError, ValueError) as error:
-            name = os.fspath(path)
-            raise ValueError(
-                f"from_pretrained: '{name}' must describe a network: {error}"
-            ) from error
-        checkpoints.assign(network, found.tensors, path)
+        network = super().from_pretrained(path)
         network._freeze()
-        return network.eval()
-
-    def save_pretrained(self, path: str | os.PathLike[str], **extra: Any) -> None:
-        """Writes weights and architecture to a safetensors file, whole or not at all.
-
-        `blurmodels.checkpoints.write_pickled(path, network.state_dict())` writes the authors' kind.
-
-        Args:
-            path: the file to be written.
-            **extra: JSON values to be kept beside them.
-
-        Raises:
-            TypeError: an extra value is no JSON value.
-            OSError: the file could not be written.
-        """
-        checkpoints.save(
-            path, self.state_dict(), model=self._model(), architecture=self.architecture, **extra
-        )
+        return network
 
     def _freeze(self) -> None:
         self.weight.requires_grad_(False)
 
     @classmethod
-    def _model(cls) -> str:
-        return f"irc.{cls.__name__}"
-
-    @staticmethod
-    def _infer(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    def inferred(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         """Numbers of stages and steps, as far as a state dict shows them."""
 
         def count(name: str, usual: int) -> int:
-            parts = {key.split(".")[1] for key in state if key.startswith(f"{name}.")}
+            parts = {key.split(".")[1] for key in tensors if key.startswith(f"{name}.")}
             return len(parts) or usual
 
         stages = count("denoiser", 5)
@@ -223,6 +183,8 @@ class LCHQS(_Network):
         >>> network(torch.rand(1, 3, 20, 24), kernel).shape
         torch.Size([1, 3, 20, 24])
     """
+
+    name = "irc.LCHQS"
 
     def __init__(self, stages: int = 5, inner: int = 2) -> None:
         super().__init__(stages, inner)
@@ -283,6 +245,8 @@ class NULCHQS(_Network):
         torch.Size([1, 3, 20, 24])
     """
 
+    name = "irc.NULCHQS"
+
     def __init__(self, stages: int = 5, inner: int = 2, *, max_length: int = 25) -> None:
         super().__init__(stages, inner)
         self.max_length = max_length
@@ -329,12 +293,13 @@ class NULCHQS(_Network):
         super()._freeze()
         self.inv_nu_conv.bias.requires_grad_(False)
 
-    @staticmethod
-    def _infer(state: Mapping[str, Tensor]) -> dict[str, Any]:
-        bank = state.get("inv_nu_conv.weight")
+    @classmethod
+    def inferred(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """As of the other network, and the longest motion, by the number of filters."""
+        bank = tensors.get("inv_nu_conv.weight")
         # 1 + 15 (K - 1) filters for motions of up to K pixels.
         filters = 361 if bank is None or bank.ndim == 0 else len(bank)
-        return {**_Network._infer(state), "max_length": (filters - 1) // 15 + 1}
+        return {**super().inferred(tensors), "max_length": (filters - 1) // 15 + 1}
 
 
 class _Bank(nn.Module):

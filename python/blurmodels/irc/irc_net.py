@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from blurmodels import checkpoints
 from blurmodels.irc.shrink import ShrinkCurves, SoftThresholds
+from blurmodels.pretrained import Pretrained
 from blurops import (
     MotionBlur,
     UniformBlur,
@@ -21,15 +21,13 @@ from blurops import (
     nu_conv,
 )
 
-MODEL = "irc.IRCNet"
-
 SHARING = ("step", "stage", "all")
 SHRINKS = ("curve", "soft")
 COMBINE = ("filters", "outputs")
 _KINDS = 3  # of inverse filters: of the blur, and of two differences
 
 
-class IRCNet(nn.Module):
+class IRCNet(Pretrained, nn.Module):
     """Restores an image whose every pixel has moved along a known straight line.
 
     `stages` stages of ADMM for `1/2 ||H x - y||^2 + weight sum_i |k_i * x|`, k_i the horizontal
@@ -79,6 +77,8 @@ class IRCNet(nn.Module):
         >>> network(torch.rand(2, 3, 20, 24), length, angle).shape
         torch.Size([2, 3, 20, 24])
     """
+
+    name = "irc.IRCNet"
 
     def __init__(
         self,
@@ -228,50 +228,6 @@ class IRCNet(nn.Module):
         bank = torch.empty(1 + 15 * (longest - 1), _KINDS, side, side, device="meta")
         with torch.device("meta"):
             return cls(**architecture, bank=bank)
-
-    @classmethod
-    def from_pretrained(cls, path: str | os.PathLike[str]) -> "IRCNet":
-        """The network of a weights file, in evaluation mode.
-
-        Args:
-            path: a file that `save_pretrained` wrote.
-
-        Returns:
-            The network on the CPU.
-
-        Raises:
-            OSError: the file cannot be opened.
-            ValueError: it holds no weights of this network; the message lists the tensors that are
-                unknown, missing or of another shape.
-        """
-        found = checkpoints.load(path, model=MODEL)
-        if found.architecture is None:
-            raise ValueError(
-                f"from_pretrained: '{os.fspath(path)}' must say what network it is for, as"
-                " IRCNet.save_pretrained does, got tensors alone"
-            )
-        try:
-            network = cls.described(found.architecture)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            text = f"from_pretrained: '{os.fspath(path)}' must describe a network: {error}"
-            raise ValueError(text) from error
-        checkpoints.assign(network, found.tensors, path)
-        return network.eval()
-
-    def save_pretrained(self, path: str | os.PathLike[str], **extra: Any) -> None:
-        """Writes weights and architecture to a safetensors file, whole or not at all.
-
-        Args:
-            path: the file to be written.
-            **extra: JSON values to be kept beside them, such as how the network was trained.
-
-        Raises:
-            TypeError: an extra value is no JSON value.
-            OSError: the file could not be written.
-        """
-        checkpoints.save(
-            path, self.state_dict(), model=MODEL, architecture=self.architecture, **extra
-        )
 
 
 def check_motion(

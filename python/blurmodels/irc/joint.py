@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The blind pipeline: an estimator of motion and IRC-Net, learned together."""
 
+import functools
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 from torch import Tensor, nn
 
-from blurmodels import checkpoints
-from blurmodels.irc import motion_net
 from blurmodels.irc.irc_net import IRCNet
-
-MODEL = "irc.BlindDeblurrer"
+from blurmodels.irc.motion_net import MotionNet
+from blurmodels.pretrained import Pretrained
 
 # Estimators that weights files may name: what the class calls itself there, and the class.
-ESTIMATORS: dict[str, Callable[..., nn.Module]] = {motion_net.MODEL: motion_net.MotionNet}
+ESTIMATORS: dict[str, Callable[..., nn.Module]] = {MotionNet.name: MotionNet}
 
 
-class BlindDeblurrer(nn.Module):
+class BlindDeblurrer(Pretrained, nn.Module):
     """Estimates the straight motion of each pixel and takes it away.
 
     An estimator's motions pick and weight four inverse filters each, and IRC-Net restores once with
@@ -46,6 +45,8 @@ class BlindDeblurrer(nn.Module):
         >>> pipeline(torch.rand(1, 3, 16, 20)).shape
         torch.Size([1, 3, 16, 20])
     """
+
+    name = "irc.BlindDeblurrer"
 
     def __init__(
         self,
@@ -105,7 +106,7 @@ class BlindDeblurrer(nn.Module):
     @classmethod
     def from_pretrained(
         cls, path: str | os.PathLike[str], estimator: nn.Module | None = None
-    ) -> "BlindDeblurrer":
+    ) -> Self:
         """The pipeline of a weights file, in evaluation mode.
 
         Args:
@@ -120,41 +121,15 @@ class BlindDeblurrer(nn.Module):
             OSError: the file cannot be opened.
             ValueError: it holds no weights of this pipeline, or of an unknown estimator.
         """
-        found = checkpoints.load(path, model=MODEL)
-        name = os.fspath(path)
-        if found.architecture is None:
-            raise ValueError(
-                f"from_pretrained: '{name}' must say what pipeline it is for, as"
-                " BlindDeblurrer.save_pretrained does, got tensors alone"
-            )
-        parts = dict(found.architecture)
-        try:
-            kind, options = parts.pop("estimator_name"), parts.pop("estimator")
-            if estimator is None:
-                if kind not in ESTIMATORS:
-                    known = ", ".join(sorted(ESTIMATORS)) or "none"
-                    raise ValueError(f"its estimator is {kind!r}, of those known ({known}) none")
-                estimator = ESTIMATORS[kind](**options)
-            network = IRCNet.described(parts.pop("network"))
-            pipeline = cls(estimator, network, **parts)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"from_pretrained: '{name}' must describe a pipeline: {error}"
-            ) from error
-        checkpoints.assign(pipeline, found.tensors, path)
-        return pipeline.eval()
+        return cls._read(path, functools.partial(cls._built, estimator=estimator))
 
-    def save_pretrained(self, path: str | os.PathLike[str], **extra: Any) -> None:
-        """Writes weights and architecture to a safetensors file, whole or not at all.
-
-        Args:
-            path: the file to be written.
-            **extra: JSON values to be kept beside them.
-
-        Raises:
-            TypeError: an extra value, or the estimator's `architecture`, is no JSON value.
-            OSError: the file could not be written.
-        """
-        checkpoints.save(
-            path, self.state_dict(), model=MODEL, architecture=self.architecture, **extra
-        )
+    @classmethod
+    def _built(cls, architecture: Mapping[str, Any], estimator: nn.Module | None) -> Self:
+        parts = dict(architecture)
+        kind, options = parts.pop("estimator_name"), parts.pop("estimator")
+        if estimator is None:
+            if kind not in ESTIMATORS:
+                known = ", ".join(sorted(ESTIMATORS)) or "none"
+                raise ValueError(f"its estimator is {kind!r}, of those known ({known}) none")
+            estimator = ESTIMATORS[kind](**options)
+        return cls(estimator, IRCNet.described(parts.pop("network")), **parts)

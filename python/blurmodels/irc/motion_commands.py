@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from blurmodels.train_command import SETTINGS, add_changes, add_folder, add_run, given, run
 from blurops.cli import options
 from blurops.files import check_output
 
@@ -39,8 +40,6 @@ _RECIPE = (
     ("epochs", options.number(above=0), "how many"),
     ("batch_size", options.whole(1), "images of a step, all processes together"),
     ("learning_rate", options.number(above=0), "of Adam"),
-)
-_CHOICES = (
     ("loss", ("vector", "doubled", "polar"), "what is made small"),
     ("output", ("doubled", "polar"), "how the network codes angles"),
     ("normalisation", ("instance", "layer"), "of each channel, or of all together"),
@@ -71,11 +70,7 @@ def register_train(models: Any) -> None:
         models, "motion", _train, help="Motion-Net of Eboli et al.", description=_TRAIN,
         epilog=_TRAIN_EPILOG,
     )  # fmt: skip
-    parser.add_argument("folder", metavar="FOLDER", help="where to write; made if need be")
-    parser.add_argument(
-        "--recipe", choices=("paper", "default", "small"), default="default",
-        help="network, data and schedule; the options below change parts of it",
-    )  # fmt: skip
+    add_folder(parser, ("paper", "default", "small"))
     data = parser.add_argument_group("data")
     data.add_argument("--voc", metavar="DIR", help="folder of PASCAL VOC 2012")
     data.add_argument("--gopro", metavar="DIR", help="folder of GoPro's frames, GOPRO_Large_all")
@@ -83,41 +78,13 @@ def register_train(models: Any) -> None:
         "--flow", metavar="DIR",
         help="of --gopro: Middlebury files DIR/VIDEO/FRAME.flo (default: scikit-image estimates)",
     )  # fmt: skip
-    recipe = parser.add_argument_group("changes of the recipe")
-    for name, kind, text in _RECIPE:
-        recipe.add_argument(_flag(name), type=kind, metavar="N", help=text)
-    for name, choices, text in _CHOICES:
-        recipe.add_argument(_flag(name), choices=choices, help=text)
-    run = parser.add_argument_group("the run")
-    run.add_argument("--steps", type=options.whole(1), metavar="N", help="instead of the epochs'")
-    run.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
-    run.add_argument("--precision", choices=("float32", "bfloat16", "float16"))
-    for name, text in (
-        ("checkpoint_every", "steps between checkpoints (default: 500)"),
-        ("log_every", "steps between rows of the table (default: 10)"),
-        ("workers", "processes that make data (default: 0, none)"),
-    ):
-        run.add_argument(_flag(name), type=options.whole(0), metavar="N", help=text)
-    run.add_argument(
+    add_changes(parser, _RECIPE)
+    group = add_run(parser, "initial weights, scenes, motions and noise")
+    group.add_argument(
         "--held-out", type=options.whole(1), metavar="N",
         help="in the end, estimate the motion of so many other generated scenes and print the error"
         " beside those of the best constant motion and of none",
     )  # fmt: skip
-    run.add_argument("--tensorboard", action="store_true", help="scalars and pictures for it")
-    run.add_argument(
-        "--fresh", action="store_true", help="refuse a FOLDER that holds a training already"
-    )
-    options.add_seed(run, "initial weights, scenes, motions and noise")
-    options.add_running(parser)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _given(args: argparse.Namespace, names: Any) -> dict[str, Any]:
-    found = {name: getattr(args, name) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _motion(args: argparse.Namespace) -> None:
@@ -155,24 +122,16 @@ def _motion(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from blurmodels.irc import motion_recipes as recipes
     from blurmodels.irc.motion_score import motion_mse
-    from blurmodels.training import train
 
-    names = [name for name, *_ in (*_RECIPE, *_CHOICES)]
-    recipe = replace(recipes.RECIPES[args.recipe], **_given(args, names))
+    changes = given(args, _RECIPE)
+    recipe = replace(recipes.RECIPES[args.recipe], **changes)
     examples = recipes.examples_of(recipe, seed=args.seed, **_data(args))
     settings = recipes.settings_of(
         recipe, len(examples), seed=args.seed,
-        **_given(args, ("steps", "precision", "checkpoint_every", "log_every", "workers")),
+        **given(args, SETTINGS),
     )  # fmt: skip
     task = recipes.task_of(recipe, examples, seed=args.seed)
-    last: dict[str, float] = {}
-    path = train(
-        task, settings, Path(args.folder), resume=not args.fresh, tensorboard=args.tensorboard,
-        device=args.device, progress=options.show_progress(args),
-        on_step=lambda step, losses: last.update(losses),
-    )  # fmt: skip
-    text = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
-    print(f"{path}: {settings.steps} steps{': ' + text if text else ', all done before'}")
+    run(args, task, settings)
     if args.held_out:
         # Seeds of training are never negative, and hardly ever as large as this.
         others = recipes.examples_of(recipe, seed=args.seed + 2**40)

@@ -8,7 +8,6 @@ it has, at what stride its maps are, and how angles are coded, the paper does no
 """
 
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from blurmodels import checkpoints
-
-MODEL = "irc.MotionNet"
+from blurmodels.pretrained import Pretrained
 
 OUTPUTS = ("doubled", "polar")
 NORMALISATIONS = ("instance", "layer")
@@ -155,7 +152,7 @@ class _Pyramid(nn.Module):
         return functional.relu(self.joined(torch.cat(parts, dim=1)))
 
 
-class MotionNet(nn.Module):
+class MotionNet(Pretrained, nn.Module):
     """Regresses length and angle of the straight motion at each pixel of a blurred image.
 
     A residual network (He et al., CVPR 2016) whose later stages are dilated instead of strided, a
@@ -186,7 +183,7 @@ class MotionNet(nn.Module):
         ((1, 37, 50), True, True)
     """
 
-    name = MODEL
+    name = "irc.MotionNet"
 
     def __init__(
         self,
@@ -283,52 +280,6 @@ class MotionNet(nn.Module):
         x = functional.interpolate(x, size, mode="bilinear")[:, :, :height, :width]
         second = _PIXELS if self.architecture["output"] == "doubled" else _RADIANS
         return torch.stack([_PIXELS * x[:, 0], second * x[:, 1]], dim=1)
-
-    @classmethod
-    def from_pretrained(cls, path: str | os.PathLike[str]) -> "MotionNet":
-        """The network of a weights file that `save_pretrained` wrote, in evaluation mode.
-
-        Args:
-            path: the file.
-
-        Returns:
-            The network on the CPU.
-
-        Raises:
-            OSError: the file cannot be opened.
-            ValueError: it holds no weights of this network.
-        """
-        found = checkpoints.load(path, model=MODEL)
-        name = os.fspath(path)
-        if found.architecture is None:
-            raise ValueError(
-                f"from_pretrained: '{name}' must say what network it is for, as"
-                " MotionNet.save_pretrained does, got tensors alone"
-            )
-        try:
-            with torch.device("meta"):
-                network = cls(**found.architecture)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"from_pretrained: '{name}' must describe a network: {error}"
-            ) from error
-        checkpoints.assign(network, found.tensors, path)
-        return network.eval()
-
-    def save_pretrained(self, path: str | os.PathLike[str], **extra: Any) -> None:
-        """Writes weights and architecture to a safetensors file, whole or not at all.
-
-        Args:
-            path: the file to be written.
-            **extra: JSON values to be kept beside them, such as how the network was trained.
-
-        Raises:
-            TypeError: an extra value is no JSON value.
-            OSError: the file could not be written.
-        """
-        checkpoints.save(
-            path, self.state_dict(), model=MODEL, architecture=self.architecture, **extra
-        )
 
 
 def _check_architecture(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from blurmodels.irc.motion_data import Example, Examples
-from blurmodels.irc.motion_net import MODEL, MotionNet, doubled
+from blurmodels.irc.motion_net import MotionNet, doubled
 from blurmodels.irc.motion_picture import motion_colours
 from blurmodels.irc.motion_score import motion_error
 
@@ -30,7 +30,7 @@ class MotionTask:
         ValueError: the loss is none of these, or "polar" for a network of doubled vectors.
     """
 
-    name = MODEL
+    name = MotionNet.name
 
     def __init__(self, network: MotionNet, examples: Examples, loss: str = "vector") -> None:
         if loss not in LOSSES:

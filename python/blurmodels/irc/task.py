@@ -36,7 +36,7 @@ class DeblurTask:
     ) -> None:
         self.network, self.data, self.reduction = network, samples, reduction
         self.blind = isinstance(network, joint.BlindDeblurrer)
-        self.name = joint.MODEL if self.blind else irc_net.MODEL
+        self.name = network.name
         longest = (network.network if self.blind else network).max_length
         if samples.settings.max_length > longest:
             raise ValueError(

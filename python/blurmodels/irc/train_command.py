@@ -3,9 +3,9 @@
 
 import argparse
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
+from blurmodels.train_command import SETTINGS, add_changes, add_folder, add_run, flag, given, run
 from blurops.cli import options
 
 _DESCRIPTION = """\
@@ -44,11 +44,7 @@ def register_train(models: Any) -> None:
         models, "irc", _run, help="IRC-Net of Eboli et al., alone or in a blind pipeline",
         description=_DESCRIPTION, epilog=_EPILOG,
     )  # fmt: skip
-    parser.add_argument("folder", metavar="FOLDER", help="where to write; made if need be")
-    parser.add_argument(
-        "--recipe", choices=("paper", "default", "small"), default="default",
-        help="network, data and schedule; the options below change parts of it",
-    )  # fmt: skip
+    add_folder(parser, ("paper", "default", "small"))
     begin = parser.add_argument_group("where to begin")
     begin.add_argument(
         "--weights", metavar="W",
@@ -57,61 +53,27 @@ def register_train(models: Any) -> None:
     begin.add_argument(
         "--pipeline", metavar="P", help="weights of a blind pipeline, to be trained as a whole"
     )
-    recipe = parser.add_argument_group("changes of the recipe")
-    for name, kind, text in _RECIPE:
-        recipe.add_argument(_flag(name), type=kind, metavar="N", help=text)
-    run = parser.add_argument_group("the run")
-    run.add_argument("--steps", type=options.whole(1), metavar="N", help="instead of the epochs'")
-    run.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
-    for name, text in (
-        ("checkpoint_every", "steps between checkpoints (default: 500)"),
-        ("log_every", "steps between rows of the table (default: 10)"),
-        ("workers", "processes that make data (default: 0, none)"),
-    ):
-        run.add_argument(_flag(name), type=options.whole(0), metavar="N", help=text)
-    run.add_argument(
+    add_changes(parser, _RECIPE)
+    group = add_run(parser, "scenes, motions and noise")
+    group.add_argument(
         "--held-out", type=options.whole(1), metavar="N",
         help="in the end, restore so many other scenes and print the PSNR before and after",
     )  # fmt: skip
-    run.add_argument("--tensorboard", action="store_true", help="scalars and pictures for it")
-    run.add_argument(
-        "--fresh", action="store_true", help="refuse a FOLDER that holds a training already"
-    )
-    options.add_seed(run, "scenes, motions and noise")
-    options.add_running(parser)
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def _given(args: argparse.Namespace, names: Any) -> dict[str, Any]:
-    found = {name: getattr(args, name) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _run(args: argparse.Namespace) -> None:
     from blurmodels.irc import recipes
     from blurmodels.irc.task import held_out_psnr
-    from blurmodels.training import train
 
-    recipe = replace(recipes.RECIPES[args.recipe], **_given(args, [n for n, _, _ in _RECIPE]))
+    recipe = replace(recipes.RECIPES[args.recipe], **given(args, _RECIPE))
     network, recipe = _network(args, recipe)
-    names = ("steps", "checkpoint_every", "log_every", "workers")
-    settings = recipes.settings_of(recipe, seed=args.seed, **_given(args, names))
+    settings = recipes.settings_of(recipe, seed=args.seed, **given(args, SETTINGS))
     task = recipes.task_of(recipe, network, seed=args.seed)
     if args.held_out:
         # Seeds of training are never negative, and hardly ever as large as this.
         others = recipes.samples_of(recipe, seed=args.seed + 2**40, patch=2 * recipe.patch)
         before = held_out_psnr(network, others, args.held_out)
-    last: dict[str, float] = {}
-    path = train(
-        task, settings, Path(args.folder), resume=not args.fresh, tensorboard=args.tensorboard,
-        device=args.device, progress=options.show_progress(args),
-        on_step=lambda step, losses: last.update(losses),
-    )  # fmt: skip
-    text = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
-    print(f"{path}: {settings.steps} steps{': ' + text if text else ', all done before'}")
+    run(args, task, settings)
     if args.held_out:
         after = held_out_psnr(network.to("cpu").eval(), others, args.held_out)
         print(f"  held out: {before:.2f} dB before, {after:.2f} dB after")
@@ -133,9 +95,9 @@ def _network(args: argparse.Namespace, recipe: Any) -> tuple[Any, Any]:
     else:
         whole = network = IRCNet.from_pretrained(args.weights)
     known = {"stages", "inner", "size", "threshold", "penalty"}
-    refused = known & set(_given(args, [n for n, _, _ in _RECIPE]))
+    refused = known & set(given(args, _RECIPE))
     if refused:
-        name = _flag(min(refused))
+        name = flag(min(refused))
         raise options.UsageError(f"train: argument {name}: goes without --weights and --pipeline")
     longest = min(network.max_length, args.max_length or network.max_length)
     return whole, replace(recipe, max_length=longest)

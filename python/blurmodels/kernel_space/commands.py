@@ -146,11 +146,12 @@ def _augment(args: argparse.Namespace) -> None:
     import torch
 
     from blurmodels.basis_kernels.data.scene import random_stream
+    from blurmodels.datasets import two_folders
     from blurmodels.datasets._files import images_in, some
-    from blurmodels.kernel_space.pairs import two_folders
+    from blurmodels.kernel_space.pairs import FilePairs
     from blurmodels.kernel_space.synthesis import transfer
 
-    source = two_folders(args.sharp_dir, args.blurry_dir)
+    source = FilePairs(two_folders(args.sharp_dir, args.blurry_dir))
     targets = some(images_in(Path(args.targets)), Path(args.targets), "images")
     network, folder = _network(args), Path(args.output)
     for number in range(args.count):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from blurmodels import checkpoints
+from blurmodels.pretrained import Pretrained
 
-MODEL = "kernel_space.KernelWizard"
 MULTIPLE = 128  # what both sides of F's images must be multiples of
 
 _FRONT_BLOCKS, _BACK_BLOCKS, _KERNEL_BLOCKS = 10, 20, 4
@@ -130,7 +130,7 @@ def _reconstruction(width: int) -> nn.Sequential:
     return nn.Sequential(*layers, *last, nn.Conv2d(width, 3, 3, padding=1))
 
 
-class KernelWizard(nn.Module):
+class KernelWizard(Pretrained, nn.Module):
     """F applies a blur that a latent k describes; G finds the k between two photographs.
 
     y = F(x, k) and k = G(x, y) (Tran et al., section 3), in the form of the authors' code: one
@@ -159,6 +159,8 @@ class KernelWizard(nn.Module):
         >>> tuple(k.shape), tuple(network.apply_blur(sharp, k).shape)
         ((1, 4, 2, 3), (1, 3, 200, 300))
     """
+
+    name = "kernel_space.KernelWizard"
 
     def __init__(self, width: int = 64, kernel_dim: int = 512, *, vae: bool = False) -> None:
         super().__init__()
@@ -257,49 +259,19 @@ class KernelWizard(nn.Module):
         return (x + self.recon_trunk(features))[:, :, :height, :width]
 
     @classmethod
-    def from_pretrained(cls, path: str | os.PathLike[str]) -> "KernelWizard":
-        """The networks of a weights file, in evaluation mode.
+    def inferred(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """The arguments that a state dict shows; whatever is missing is taken as published."""
 
-        Args:
-            path: a safetensors file, with or without our metadata, or the authors' state dict as
-                `torch.save` writes it (read with ``weights_only=True``, so that it runs no code).
+        def rows(name: str, usual: int) -> int:
+            tensor = tensors.get(name)
+            return usual if tensor is None or tensor.ndim == 0 else max(1, tensor.shape[0])
 
-        Returns:
-            The networks on the CPU; widths and `vae` are the file's.
-
-        Raises:
-            OSError: the file cannot be opened.
-            ValueError: it holds no weights of these networks; the message lists the tensors that
-                are unknown, missing or of another shape.
-        """
-        found = checkpoints.load(path, model=MODEL)
-        architecture = found.architecture or infer_architecture(found.tensors)
-        try:
-            # Nothing is allocated for weights that are about to be replaced.
-            with torch.device("meta"):
-                network = cls(**architecture)
-        except (TypeError, ValueError) as error:
-            name = os.fspath(path)
-            raise ValueError(
-                f"from_pretrained: '{name}' must describe a network: {error}"
-            ) from error
-        checkpoints.assign(network, found.tensors, path)
-        return network.eval()
-
-    def save_pretrained(self, path: str | os.PathLike[str], **extra: Any) -> None:
-        """Writes weights and architecture to a safetensors file, whole or not at all.
-
-        Args:
-            path: the file to be written.
-            **extra: JSON values to be kept beside them, such as how the network was trained.
-
-        Raises:
-            TypeError: an extra value is no JSON value.
-            OSError: the file could not be written.
-        """
-        checkpoints.save(
-            path, self.state_dict(), model=MODEL, architecture=self.architecture, **extra
-        )
+        dim = rows("kernel_extractor.model.10.weight", 512)
+        return {
+            "width": rows("feature_extractor.0.weight", 64),
+            "kernel_dim": dim,
+            "vae": rows("kernel_extractor.model.13.weight", dim) == 2 * dim,
+        }
 
     def export_published(self, path: str | os.PathLike[str]) -> None:
         """Writes the weights as the authors' programs read them, whole or not at all.
@@ -311,25 +283,6 @@ class KernelWizard(nn.Module):
             OSError: the file could not be written.
         """
         checkpoints.write_pickled(path, self.state_dict())
-
-
-def infer_architecture(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The arguments of `KernelWizard` that fit a state dict, as far as it shows them.
-
-    Args:
-        state: names and tensors; whatever is missing is taken as published.
-    """
-
-    def rows(name: str, usual: int) -> int:
-        tensor = state.get(name)
-        return usual if tensor is None or tensor.ndim == 0 else max(1, tensor.shape[0])
-
-    dim = rows("kernel_extractor.model.10.weight", 512)
-    return {
-        "width": rows("feature_extractor.0.weight", 64),
-        "kernel_dim": dim,
-        "vae": rows("kernel_extractor.model.13.weight", dim) == 2 * dim,
-    }
 
 
 def resize_kernel(k: Tensor, size: tuple[int, int]) -> Tensor:

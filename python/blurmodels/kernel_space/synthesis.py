@@ -88,19 +88,20 @@ def retrieve(
     blurry: Tensor,
     *,
     steps: int = 500,
-    learning_rate: float = 5e-2,
+    learning_rate: float = 1e-2,
     progress: bool = False,
 ) -> Retrieved:
     """The k that makes F(x, k) most like y, for a pair whose blur was not trained on (4.2.2).
 
-    Adam on k itself, from G(x, y) on, makes the mean squared error small; the k of the least error
-    is kept. The paper optimises k through a network of its own and states no number of steps.
+    Step (B) of the paper's section 3.2 on k itself: Adam on the mean squared error of F(x, k), from
+    G(x, y) on; the k of the least error is kept. The paper states neither steps nor rate, and has
+    a network of its own make k.
 
     Args:
         network: F and G; their weights stay.
         sharp, blurry: (1, 3, H, W) in [0, 1], sides at least 129.
         steps: of Adam; 0 scores G's own k.
-        learning_rate: of Adam.
+        learning_rate: of Adam, as a share of the root mean square of G's k.
         progress: show a progress bar on stderr.
 
     Raises:
@@ -108,8 +109,9 @@ def retrieve(
     """
     with torch.no_grad():
         k = network.extract_kernel(sharp, blurry)
-    k.requires_grad_()
-    optimiser = torch.optim.Adam([k], lr=learning_rate)
+    k = k.clone().requires_grad_()
+    size = float(k.detach().square().mean().sqrt())
+    optimiser = torch.optim.Adam([k], lr=learning_rate * max(size, 1e-6))
     best, least = k.detach().clone(), float("inf")
     for step in tqdm(range(steps + 1), unit="step", disable=not progress):
         error = (network.apply_blur(sharp, k) - blurry).square().mean()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from blurmodels import checkpoints
 from blurmodels.kernel_space.losses import charbonnier, divergence
-from blurmodels.kernel_space.network import MODEL, KernelWizard
+from blurmodels.kernel_space.network import KernelWizard
 from blurmodels.kernel_space.pairs import Crops
 from blurmodels.training import Settings
 
@@ -51,7 +51,7 @@ class PairsTask:
         losses: what is made small.
     """
 
-    name = MODEL
+    name = KernelWizard.name
 
     def __init__(
         self, network: KernelWizard, crops: Crops, losses: LossSettings | None = None
@@ -135,7 +135,7 @@ def start_from(network: KernelWizard, path: str | os.PathLike[str]) -> None:
         ValueError: it is no weights file, or nothing in it fits.
     """
     own = network.state_dict()
-    found = checkpoints.load(path, model=MODEL).tensors
+    found = checkpoints.load(path, model=KernelWizard.name).tensors
     fitting = {
         name: tensor for name, tensor in found.items()
         if name in own and own[name].shape == tensor.shape

@@ -2,9 +2,9 @@
 """`blurops train kernel_space`."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from blurmodels.train_command import SETTINGS, add_changes, add_folder, add_run, given, run
 from blurops.cli import options
 
 _DESCRIPTION = """\
@@ -22,6 +22,16 @@ examples:
   blurops train kernel_space out/ --pairs sharp/ blurry/ --width 16 --batch-size 4 --steps 20000"""
 
 
+# Options that change the recipe: name, type, help.
+_RECIPE = (
+    ("width", options.whole(1), "channels of the features (default: 64)"),
+    ("kernel_dim", options.whole(1), "channels of k (default: 512)"),
+    ("batch_size", options.whole(1), "pairs of a step, all processes together"),
+    ("learning_rate", options.number(above=0), "of Adam"),
+    ("clip", options.number(above=0), "largest norm of the gradient (default: none)"),
+)
+_NETWORK = ("width", "kernel_dim")
+
 # REDS and GoPro in the authors' option file.
 _MIX = [1, 10]
 
@@ -32,11 +42,7 @@ def register_train(models: Any) -> None:
         models, "kernel_space", _run, help="F and G of Tran et al.", description=_DESCRIPTION,
         epilog=_EPILOG,
     )  # fmt: skip
-    parser.add_argument("folder", metavar="FOLDER", help="where to write; made if need be")
-    parser.add_argument(
-        "--recipe", choices=("reds", "gopro", "gopro-vae", "mix"), default="reds",
-        help="the authors' option file; the options below change parts of it",
-    )  # fmt: skip
+    add_folder(parser, ("reds", "gopro", "gopro-vae", "mix"), "reds")
     data = parser.add_argument_group("data (one at least)")
     data.add_argument("--reds", metavar="DIR", help="REDS, without the clips of REDS4")
     data.add_argument("--gopro", metavar="DIR", help="GoPro, its training half")
@@ -51,34 +57,12 @@ def register_train(models: Any) -> None:
         help="how often each source counts, in this order (default: once; 1,10 with --recipe mix)",
     )  # fmt: skip
     data.add_argument("--side", type=options.whole(129), default=256, help="of the crops")
-    recipe = parser.add_argument_group("changes of the recipe")
-    recipe.add_argument("--width", type=options.whole(1), default=64, metavar="N")
-    recipe.add_argument("--kernel-dim", type=options.whole(1), default=512, metavar="N")
+    recipe = add_changes(parser, _RECIPE)
     recipe.add_argument(
         "--start", metavar="W", help="weights to begin with; those of other shapes are left out"
     )
     recipe.add_argument("--mean-loss", action="store_true", help="means and epsilon squared")
-    for name, kind in (
-        ("batch_size", options.whole(1)), ("learning_rate", options.number(above=0)),
-        ("steps", options.whole(1)), ("checkpoint_every", options.whole(1)),
-        ("log_every", options.whole(1)), ("workers", options.whole(0)),
-        ("clip", options.number(above=0)),
-    ):  # fmt: skip
-        recipe.add_argument("--" + name.replace("_", "-"), type=kind, metavar="N")
-    recipe.add_argument("--precision", choices=("float32", "bfloat16", "float16"))
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default: cpu)")
-    parser.add_argument("--tensorboard", action="store_true", help="scalars and pictures for it")
-    parser.add_argument(
-        "--fresh", action="store_true", help="refuse a FOLDER that holds a training"
-    )
-    options.add_seed(parser, "initial weights and crops")
-    options.add_running(parser)
-
-
-_SETTINGS = (
-    "batch_size", "learning_rate", "steps", "checkpoint_every", "log_every", "workers", "clip",
-    "precision",
-)  # fmt: skip
+    add_run(parser, "initial weights and crops")
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -91,39 +75,33 @@ def _run(args: argparse.Namespace) -> None:
         settings_of,
         start_from,
     )  # fmt: skip
-    from blurmodels.training import train
 
     crops = Crops(_source(args), args.side, seed=args.seed)
-    network = KernelWizard(args.width, args.kernel_dim, vae=args.recipe == "gopro-vae")
+    sizes = given(args, _NETWORK)
+    network = KernelWizard(**sizes, vae=args.recipe == "gopro-vae")
     initialise(network, args.seed)
     if args.start is not None:
         start_from(network, args.start)
-    changes = {name: getattr(args, name) for name in _SETTINGS}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    settings = settings_of(args.recipe, seed=args.seed, **changes)
+    names = ("batch_size", "learning_rate", "clip", *SETTINGS)
+    settings = settings_of(args.recipe, seed=args.seed, **given(args, names))
     losses = LossSettings(squared=True, reduction="mean") if args.mean_loss else LossSettings()
-    last: dict[str, float] = {}
-    path = train(
-        PairsTask(network, crops, losses), settings, Path(args.folder), resume=not args.fresh,
-        tensorboard=args.tensorboard, device=args.device, progress=options.show_progress(args),
-        on_step=lambda step, losses: last.update(losses),
-    )  # fmt: skip
-    text = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
-    print(f"{path}: {settings.steps} steps{': ' + text if text else ', all done before'}")
+    run(args, PairsTask(network, crops, losses), settings)
 
 
 def _source(args: argparse.Namespace) -> Any:
-    from blurmodels.kernel_space import pairs
+    from blurmodels import datasets
+    from blurmodels.kernel_space.pairs import FilePairs, Mixed
 
     sources: list[Any] = []
     if args.reds is not None:
-        sources.append(pairs.reds(args.reds))
+        sources.append(FilePairs(datasets.reds(args.reds)))
     if args.gopro is not None:
-        sources.append(pairs.gopro_pairs(args.gopro))
+        # Blur without gamma, as in the authors' option files.
+        sources.append(FilePairs(datasets.gopro(args.gopro, split="train")))
     if args.pairs is not None:
-        sources.append(pairs.two_folders(*args.pairs))
+        sources.append(FilePairs(datasets.two_folders(*args.pairs)))
     if args.lmdb is not None:
-        sources.append(pairs.LMDBPairs(*args.lmdb, without=pairs.REDS4))
+        sources.append(datasets.LMDBPairs(*args.lmdb, without=datasets.REDS4))
     if not sources:
         raise options.UsageError(
             "train: one of --reds, --gopro, --pairs and --lmdb must say what to learn from"
@@ -136,7 +114,7 @@ def _source(args: argparse.Namespace) -> Any:
             f"train: argument --repeat: must have a number for each of {len(sources)} sources,"
             f" got {len(repeat)}"
         )
-    return pairs.Mixed(sources, repeat)
+    return Mixed(sources, repeat)
 
 
 def _repeats(text: str) -> list[int]:

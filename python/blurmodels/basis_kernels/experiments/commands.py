@@ -2,15 +2,13 @@
 """``blurops evaluate basis_kernels``: the paper's tables, and its two experiments in small."""
 
 import argparse
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from blurmodels import evaluate_command
 from blurops.cli import options
-from blurops.files import check_output, replacing
 
 _TABLES = ("1", "2", "3", "4")
 _EXPERIMENTS = ("reblur", "ablation")
@@ -59,8 +57,7 @@ def register_evaluate(models: Any) -> None:
     )
     _add_table(parser.add_argument_group("of a table"))
     _add_experiment(parser.add_argument_group("of an experiment"))
-    parser.add_argument("-o", "--output", metavar="R", help="write all scores here, .json")
-    options.add_running(parser)
+    evaluate_command.add_output(parser)
 
 
 def _add_table(group: argparse._ArgumentGroup) -> None:
@@ -80,22 +77,7 @@ def _add_table(group: argparse._ArgumentGroup) -> None:
         default=_PRESETS[0],
         help="of Richardson-Lucy (default: carbajal2021, what the authors' program runs)",
     )
-    group.add_argument(
-        "--generator",
-        type=_labelled,
-        action="append",
-        default=[],
-        metavar="NAME=FILE",
-        help="score a DeblurGAN generator with these weights; may be given several times",
-    )
-    group.add_argument(
-        "--restored",
-        type=_labelled,
-        action="append",
-        default=[],
-        metavar="NAME=DIR",
-        help="score images restored before, such as DIR/GoPro/GOPR0384_11_00/000001.png",
-    )
+    evaluate_command.add_rows(group, "GoPro/GOPR0384_11_00/000001.png")
     group.add_argument(
         "--limit", type=options.whole(1), metavar="N", help="only the first N images of a dataset"
     )
@@ -109,9 +91,7 @@ def _add_table(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_experiment(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--seeds", type=options.whole(1, 100), default=1, metavar="N", help="runs (default: 1)"
-    )
+    evaluate_command.add_seeds(group)
     group.add_argument(
         "--steps",
         type=options.whole(2, 10_000_000),
@@ -122,25 +102,8 @@ def _add_experiment(group: argparse._ArgumentGroup) -> None:
     options.add_seed(group, "of the first run")
 
 
-def _labelled(text: str) -> tuple[str, str]:
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
-        raise argparse.ArgumentTypeError(f"must be NAME=PATH, got '{text}'")
-    return name, path
-
-
 def _run(args: argparse.Namespace) -> None:
-    if args.output is not None:
-        if Path(args.output).suffix.lower() != ".json":
-            raise ValueError(f"'{args.output}' must end in .json")
-        check_output(args.output)
-    tables, scores = (_table if args.table else _EXPERIMENT[args.experiment])(args)
-    from blurmodels.evaluation import show
-
-    print("\n\n".join(show(table) for table in tables))
-    if args.output is not None:
-        with replacing(args.output) as file:
-            file.write((json.dumps(scores, indent=2) + "\n").encode())
+    evaluate_command.run(args, _table if args.table else _EXPERIMENT[args.experiment])
 
 
 def _table(args: argparse.Namespace) -> tuple[list[Any], Any]:
@@ -156,9 +119,7 @@ def _table(args: argparse.Namespace) -> tuple[list[Any], Any]:
         rows.append(methods.by_network(args.weights, preset, name))
     rows += [methods.by_generator(path, name) for name, path in args.generator]
     rows += [methods.from_files(path, name) for name, path in args.restored]
-    names = [row.name for row in rows]
-    if len({methods.UNTOUCHED.name, *names}) <= len(names):
-        raise options.UsageError(f"evaluate: rows must have names of their own, got {names}")
+    evaluate_command.check_names(rows, [methods.UNTOUCHED])
     with tqdm(unit="image", disable=not options.show_progress(args)) as bar:
         table, scores = evaluate_table(
             args.paper,
@@ -166,20 +127,11 @@ def _table(args: argparse.Namespace) -> tuple[list[Any], Any]:
             Path(args.data),
             rows,
             limit=args.limit,
-            progress=_shown(bar),
+            progress=evaluate_command.shown(bar),
             names=args.names,
             blurred_is_white=args.white == "blurred",
         )
     return [table], scores
-
-
-def _shown(bar: Any) -> Callable[[str, int, int], None]:
-    def progress(what: str, done: int, count: int) -> None:
-        bar.set_description(what, refresh=False)
-        bar.total, bar.n = count, done
-        bar.refresh()
-
-    return progress
 
 
 def _reblur(args: argparse.Namespace) -> tuple[list[Any], Any]:
@@ -199,7 +151,7 @@ def _reblur(args: argparse.Namespace) -> tuple[list[Any], Any]:
             estimator=estimator,
             progress=options.show_progress(args),
         )
-        for seed in range(args.seed, args.seed + args.seeds)
+        for seed in evaluate_command.seeds(args)
     ]
     scores = [[result._asdict() for result in run] for run in runs]
     return [TABLES["second"]["3"], as_table(runs, Options(**steps))], scores
@@ -212,7 +164,7 @@ def _ablation(args: argparse.Namespace) -> tuple[list[Any], Any]:
     steps = {} if args.steps is None else {"l2_steps": args.steps}
     runs = [
         ablate(Options(seed=seed, **steps), progress=options.show_progress(args))
-        for seed in range(args.seed, args.seed + args.seeds)
+        for seed in evaluate_command.seeds(args)
     ]
     scores = [[cell._asdict() for cell in run] for run in runs]
     return [TABLES["second"]["4"], as_table(runs, Options(**steps))], scores

@@ -2,15 +2,13 @@
 """``blurops evaluate kernel_space``: the paper's tables, and its experiments in small."""
 
 import argparse
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from blurmodels import evaluate_command
 from blurops.cli import options
-from blurops.files import check_output, replacing
 
 _TABLES = ("1", "2", "3", "4", "5", "time")
 _RESTORED = ("2", "4", "5")
@@ -66,8 +64,7 @@ def register_evaluate(models: Any) -> None:
     )
     _add_table(parser.add_argument_group("of a table"))
     _add_experiment(parser.add_argument_group("of an experiment"))
-    parser.add_argument("-o", "--output", metavar="R", help="write all scores here, .json")
-    options.add_running(parser)
+    evaluate_command.add_output(parser)
 
 
 def _add_table(group: argparse._ArgumentGroup) -> None:
@@ -86,22 +83,7 @@ def _add_table(group: argparse._ArgumentGroup) -> None:
         help="score blind deblurring by this package, as `blurops deblur --model kernel_space`; may"
         " be given several times",
     )
-    for name, metavar, text in (
-        ("--generator", "NAME=FILE", "score a DeblurGAN generator with these weights"),
-        (
-            "--restored",
-            "NAME=DIR",
-            "score images restored before, such as DIR/GOPRO/GOPR0384_11_00/000001.png",
-        ),
-    ):
-        group.add_argument(
-            name,
-            type=_labelled,
-            action="append",
-            default=[],
-            metavar=metavar,
-            help=f"{text}; may be given several times",
-        )
+    evaluate_command.add_rows(group, "GOPRO/GOPR0384_11_00/000001.png")
     group.add_argument(
         "--lpips",
         action="append",
@@ -144,9 +126,7 @@ def _add_table(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_experiment(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--seeds", type=options.whole(1, 100), default=1, metavar="N", help="runs (default: 1)"
-    )
+    evaluate_command.add_seeds(group)
     group.add_argument(
         "--steps",
         type=options.whole(1, 10_000_000),
@@ -154,13 +134,6 @@ def _add_experiment(group: argparse._ArgumentGroup) -> None:
         help="of each training (default: 600, of transfer 700)",
     )
     options.add_seed(group, "of the first run, or of the images that --limit draws")
-
-
-def _labelled(text: str) -> tuple[str, str]:
-    name, equals, path = text.partition("=")
-    if not (name and equals and path):
-        raise argparse.ArgumentTypeError(f"must be NAME=PATH, got '{text}'")
-    return name, path
 
 
 def _odd(text: str) -> int:
@@ -171,17 +144,7 @@ def _odd(text: str) -> int:
 
 
 def _run(args: argparse.Namespace) -> None:
-    if args.output is not None:
-        if Path(args.output).suffix.lower() != ".json":
-            raise ValueError(f"'{args.output}' must end in .json")
-        check_output(args.output)
-    tables, scores = (_table if args.table else _EXPERIMENT[args.experiment])(args)
-    from blurmodels.evaluation import show
-
-    print("\n\n".join(show(table) for table in tables))
-    if args.output is not None:
-        with replacing(args.output) as file:
-            file.write((json.dumps(scores, indent=2) + "\n").encode())
+    evaluate_command.run(args, _table if args.table else _EXPERIMENT[args.experiment])
 
 
 def _table(args: argparse.Namespace) -> tuple[list[Any], Any]:
@@ -208,11 +171,11 @@ def _table(args: argparse.Namespace) -> tuple[list[Any], Any]:
                 _methods(args),
                 encoder=encoders[0],
                 lpips=_distance(args),
-                progress=_shown(bar),
+                progress=evaluate_command.shown(bar),
             )
         else:
             run = evaluate.transfers if args.table == "1" else evaluate.retrievals
-            table, scores = run(source, encoders, progress=_shown(bar))
+            table, scores = run(source, encoders, progress=evaluate_command.shown(bar))
     return [table], scores
 
 
@@ -247,9 +210,7 @@ def _methods(args: argparse.Namespace, *, compute_only: bool = False) -> list[An
     rows += [methods.by_generator(path, name) for name, path in args.generator]
     if not compute_only:
         rows += [methods.from_files(path, name) for name, path in args.restored]
-    names = [row.name for row in rows]
-    if len({methods.UNTOUCHED.name, *names}) <= len(names):
-        raise options.UsageError(f"evaluate: rows must have names of their own, got {names}")
+    evaluate_command.check_names(rows, [methods.UNTOUCHED])
     return rows
 
 
@@ -259,15 +220,6 @@ def _distance(args: argparse.Namespace) -> Any:
     from blurmodels.kernel_space.experiments.lpips import LPIPS
 
     return LPIPS(args.lpips)
-
-
-def _shown(bar: Any) -> Callable[[str, int, int], None]:
-    def progress(what: str, done: int, count: int) -> None:
-        bar.set_description(what, refresh=False)
-        bar.total, bar.n = count, done
-        bar.refresh()
-
-    return progress
 
 
 def _experiment(args: argparse.Namespace, module: Any, number: str) -> tuple[list[Any], Any]:
@@ -280,7 +232,7 @@ def _experiment(args: argparse.Namespace, module: Any, number: str) -> tuple[lis
         module.compare(
             Options(seed=seed, **steps), encoder=encoder, progress=options.show_progress(args)
         )
-        for seed in range(args.seed, args.seed + args.seeds)
+        for seed in evaluate_command.seeds(args)
     ]
     return [TABLES[number], module.as_table(runs, Options(**steps))], runs
 
@@ -309,7 +261,7 @@ def _transfer(args: argparse.Namespace) -> tuple[list[Any], Any]:
     steps = {} if args.steps is None else {"steps": args.steps}
     runs = [
         transfer.compare(transfer.Options(seed=seed, **steps), progress=options.show_progress(args))
-        for seed in range(args.seed, args.seed + args.seeds)
+        for seed in evaluate_command.seeds(args)
     ]
     return [TABLES["1"], transfer.as_table(runs, transfer.Options(**steps))], runs
 

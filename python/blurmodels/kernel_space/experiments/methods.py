@@ -19,6 +19,7 @@ from blurmodels.basis_kernels.experiments.methods import (
     from_files,
 )
 from blurmodels.kernel_space.experiments.least_squares import apply_kernels, fit_kernels
+from blurmodels.kernel_space.synthesis import retrieve
 
 __all__ = [
     "UNTOUCHED",
@@ -77,20 +78,13 @@ class Networks(Protocol):
         """F: the image under a latent kernel."""
 
 
-def by_networks(
-    networks: Networks, name: str, *, steps: int = 500, learning_rate: float = 1e-2
-) -> Encoder:
-    """The encoded kernel space.
-
-    Retrieval is step (B) of the paper's section 3.2 on the latent kernel itself: Adam on the mean
-    squared error of `F(x, k)`, started at `G(x, y)`. The paper states neither its steps nor its
-    rate; it goes through a network that makes k, which this does not.
+def by_networks(networks: Networks, name: str, *, steps: int = 500) -> Encoder:
+    """The encoded kernel space; retrieval is `synthesis.retrieve`.
 
     Args:
         networks: F and G; their weights stay as they are.
         name: what its rows are called.
         steps: of the retrieval.
-        learning_rate: of the retrieval, as a share of the kernel's root mean square.
     """
 
     @torch.no_grad()
@@ -101,20 +95,10 @@ def by_networks(
     def apply(sharp: Tensor, kernel: Tensor) -> Tensor:
         return networks.apply_blur(sharp, kernel)
 
-    def retrieve(sharp: Tensor, blurred: Tensor) -> Tensor:
-        kernel = extract(sharp, blurred).clone().requires_grad_()
-        size = float(kernel.detach().square().mean().sqrt())
-        optimiser = torch.optim.Adam([kernel], lr=learning_rate * max(size, 1e-6))
-        best, least = kernel.detach().clone(), float("inf")
-        for _ in range(steps):
-            loss = (networks.apply_blur(sharp, kernel) - blurred).square().mean()
-            if float(loss.detach()) < least:
-                best, least = kernel.detach().clone(), float(loss.detach())
-            (kernel.grad,) = torch.autograd.grad(loss, kernel)
-            optimiser.step()
-        return best
+    def retrieved(sharp: Tensor, blurred: Tensor) -> Tensor:
+        return retrieve(networks, sharp, blurred, steps=steps).k
 
-    return Encoder(name, extract, apply, retrieve)
+    return Encoder(name, extract, apply, retrieved)
 
 
 def load_networks(weights: str | os.PathLike[str]) -> Networks:

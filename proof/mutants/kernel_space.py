@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs in F and G, in what they learn from, and in what is made with them."""
+
+from proof.engine import Mutant, Selection
+
+_NET = "python/blurmodels/kernel_space/network.py"
+_PAIRS = "python/blurmodels/kernel_space/pairs.py"
+
+NETWORKS = Selection(("tests/test_kernel_space.py",), "transcription or any_size")
+DATA = Selection(("tests/test_kernel_space_training.py",), "databases or crops or restarts or divergence")
+RETRIEVAL = Selection(("tests/cli/test_kernel_space.py",), "retrieve")
+
+MUTANTS = (
+    Mutant(
+        "kernel space: G sees the blurry image first",
+        _NET,
+        "for image in (sharp, blurry)]\n        k =",
+        "for image in (blurry, sharp)]\n        k =",
+        NETWORKS,
+    ),
+    Mutant(
+        "kernel space: k comes before the features",
+        _NET,
+        "torch.cat([inner, k], dim=1)",
+        "torch.cat([k, inner], dim=1)",
+        NETWORKS,
+    ),
+    Mutant(
+        "kernel space: results are cropped at their other ends",
+        _NET,
+        "[:, :, :height, :width]",
+        "[:, :, -height:, -width:]",
+        NETWORKS,
+    ),
+    Mutant(
+        "kernel space: the databases' colours are taken in their own order",
+        "python/blurmodels/datasets/lmdb_pairs.py",
+        "frame[..., ::-1].transpose",
+        "frame[..., :].transpose",
+        DATA,
+    ),
+    Mutant(
+        "kernel space: one image of a pair alone is transposed",
+        _PAIRS,
+        "crop = crop.transpose(-1, -2) if swap else crop",
+        "crop = torch.stack([crop[0].transpose(-1, -2), crop[1]]) if swap else crop",
+        DATA,
+    ),
+    Mutant(
+        "kernel space: the deviation counts instead of its square",
+        "python/blurmodels/kernel_space/losses.py",
+        "variance = sigma.square()",
+        "variance = sigma.abs()",
+        DATA,
+    ),
+    Mutant(
+        "kernel space: the rate after a restart is that of before",
+        "python/blurmodels/training.py",
+        "if step < period",
+        "if step <= period",
+        DATA,
+    ),
+    Mutant(
+        "kernel space: retrieval starts at no blur",
+        "python/blurmodels/kernel_space/synthesis.py",
+        "k = k.clone().requires_grad_()",
+        "k = torch.zeros_like(k).requires_grad_()",
+        RETRIEVAL,
+    ),
+)
