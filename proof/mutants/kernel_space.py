@@ -7,7 +7,9 @@ _NET = "python/blurmodels/kernel_space/network.py"
 _PAIRS = "python/blurmodels/kernel_space/pairs.py"
 
 NETWORKS = Selection(("tests/test_kernel_space.py",), "transcription or any_size")
-DATA = Selection(("tests/test_kernel_space_training.py",), "databases or crops or restarts or divergence")
+DATA = Selection(
+    ("tests/test_kernel_space_training.py",), "databases or crops or restarts or divergence"
+)
 RETRIEVAL = Selection(("tests/cli/test_kernel_space.py",), "retrieve")
 
 MUTANTS = (
