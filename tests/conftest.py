@@ -9,7 +9,7 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 import pytest
 import torch
 
-from blurops import _native
+from blurops import _native, _triton
 from tests.backends import PATHS
 from tests.rl_problems import on
 
@@ -45,3 +45,16 @@ def threads():
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def triton_launches(monkeypatch):
+    """The names of the Triton kernels that were launched."""
+    names, launch = [], _triton.launch
+
+    def note(kernel, *args, **sizes):
+        names.append(kernel.fn.__name__)
+        launch(kernel, *args, **sizes)
+
+    monkeypatch.setattr(_triton, "launch", note)
+    return names

@@ -4,7 +4,7 @@
 from proof.engine import Mutant, Selection
 
 KERNELS = Selection(("tests/test_fields_kernels.py",))
-MOTION = Selection(("tests/test_fields_motion.py",))
+MOTION = Selection(("tests/test_fields_motion.py", "tests/test_fields_objects.py"))
 OBSERVE = Selection(("tests/test_fields_observe.py",))
 FILES = Selection(("tests/test_fields_files.py",))
 
