@@ -4,7 +4,7 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,6 +26,22 @@ SLOPE = 5.0
 _CHUNK = 8192
 # After so many chunks, what was summed is kept.
 _KEEP_EVERY = 16
+
+
+class _Sums(NamedTuple):
+    """How many samples there were, their mean, and the squares of what is beside it."""
+
+    done: int
+    mean: Tensor
+    squares: Tensor
+
+    def added(self, y: Tensor) -> "_Sums":
+        # Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+        # variances": two parts' sums from their means and squares.
+        done, own = self.done + len(y), y.mean(0)
+        apart, squares = own - self.mean, (y - own).square().sum(0)
+        squares = squares + self.squares + apart.square() * (self.done * len(y) / done)
+        return _Sums(done, self.mean + apart * (len(y) / done), squares)
 
 
 def fit_gaussian(
@@ -84,10 +100,9 @@ def _check_key(
 ) -> None:
     for name, value in key.items():
         if name in found and not torch.equal(found[name], value):
-            wanted = (
-                f"be of this network, samples and seed (delete it to fit anew), not another {name}"
-            )
-            raise ValueError(message("gaussian", f"'{path}'", wanted, "a file of other ones"))
+            wanted = "be of this network, samples and seed"
+            got = f"another {name}; delete it to fit anew"
+            raise ValueError(message("gaussian", f"'{path}'", wanted, got))
 
 
 def _key(generator: "FaceGenerator", samples: int, seed: int) -> dict[str, Tensor]:
@@ -110,31 +125,31 @@ def _fit(
     if cache is not None:
         check_output(cache)
     like, random = next(generator.parameters()), torch.Generator().manual_seed(seed)
-    done, mean, squares = 0, *torch.zeros(2, generator.width, dtype=torch.float64)
+    sums = _Sums(0, *torch.zeros(2, generator.width, dtype=torch.float64))
     if cache is not None and _part(cache).exists():
-        kept = checkpoints.read_pickled(_part(cache))
-        _check_key(_part(cache), kept, key)
-        done, mean, squares = int(kept["done"]), kept["mean"], kept["squares"]
-        random.set_state(kept["random"])
-    with (
-        tqdm(total=samples, initial=done, unit="sample", disable=not progress) as bar,
-        torch.no_grad(),
-    ):
-        while done < samples:
-            count = min(_CHUNK, samples - done)
+        sums = _resumed(_part(cache), key, random)
+    bar = tqdm(total=samples, initial=sums.done, unit="sample", disable=not progress)
+    with bar, torch.no_grad():
+        while sums.done < samples:
+            count = min(_CHUNK, samples - sums.done)
             z = torch.randn(count, generator.width, generator=random)
-            y = functional.leaky_relu(generator.mapping(z.to(like)), SLOPE).double().cpu()
-            # Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing
-            # sample variances": the sums of two parts from their means and squares.
-            own = y.mean(0)
-            apart, done = own - mean, done + count
-            squares = squares + (y - own).square().sum(0)
-            squares += apart.square() * ((done - count) * count / done)
-            mean = mean + apart * (count / done)
+            y = functional.leaky_relu(generator.mapping(z.to(like)), SLOPE)
+            sums = sums.added(y.double().cpu())
             bar.update(count)
-            if cache is not None and done < samples and done % (_CHUNK * _KEEP_EVERY) == 0:
-                state = {"done": torch.tensor(done), "mean": mean, "squares": squares}
-                checkpoints.write_pickled(
-                    _part(cache), state | {"random": random.get_state()} | key
-                )
-    return {"mean": mean.float(), "std": (squares / (samples - 1)).sqrt().float()}
+            if cache is not None and sums.done % (_CHUNK * _KEEP_EVERY) == 0:
+                state = {"done": torch.tensor(sums.done), "random": random.get_state()}
+                state |= {"mean": sums.mean, "squares": sums.squares}
+                checkpoints.write_pickled(_part(cache), state | key)
+    deviation = (sums.squares / (samples - 1)).sqrt()
+    return {"mean": sums.mean.float(), "std": deviation.float()}
+
+
+def _resumed(path: Path, key: dict[str, Tensor], random: torch.Generator) -> _Sums:
+    """The sums that a stopped fit left, and the stream of random numbers where it was."""
+    kept = checkpoints.read_pickled(path)
+    _check_key(path, kept, key)
+    if not kept.keys() >= {"done", "mean", "squares", "random"}:
+        wanted = "be what a stopped fit left"
+        raise ValueError(message("gaussian", f"'{path}'", wanted, "other tensors; delete it"))
+    random.set_state(kept["random"])
+    return _Sums(int(kept["done"]), kept["mean"], kept["squares"])

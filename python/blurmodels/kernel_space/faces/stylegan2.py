@@ -122,8 +122,8 @@ class _Input(nn.Module):
 class StyleGAN2(FaceGenerator):
     """The generator of Karras et al. 2020, for weights with the names of rosinality's program.
 
-    With the defaults 135 tensors: 110 are learned, 30,034,338 numbers, 12 are blur kernels, and 13 maps
-    of noise that `synthesis` does not use, as it gets its own.
+    With the defaults 135 tensors: 110 are learned, 30,034,338 numbers, 12 are blur kernels, and 13
+    maps of noise that `synthesis` does not use, as it gets its own.
 
     Args:
         size: side of the pictures in pixels, a power of two.

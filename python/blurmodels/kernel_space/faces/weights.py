@@ -22,7 +22,7 @@ _CLASSES: dict[str, type[FaceGenerator]] = {cls.name: cls for cls in (StyleGAN, 
 _PARTS = {
     StyleGAN: {"dense": f"{MAPPING}.", "torgb.": f"{SYNTHESIS}.", "blocks.": f"{SYNTHESIS}."}
     | {f"{MAPPING}.": "", f"{SYNTHESIS}.": ""},
-    StyleGAN2: {name: "" for name in ("style.", "convs.", "to_rgbs.", "to_rgb1.")},
+    StyleGAN2: dict.fromkeys(("style.", "convs.", "to_rgbs.", "to_rgb1."), ""),
 }
 
 
