@@ -215,7 +215,8 @@ def problem(kind):
         face, family = known_face(generator), Shift()
         with torch.no_grad():
             observed = family(face, torch.ones(1))
-        return generator, observed, operators.encoded(family, KernelDIP(4, 8, blocks=1)), settings
+        operator = operators.encoded(family, lambda: KernelDIP(4, 8, blocks=1))
+        return generator, observed, operator, settings
     generator = Tiny(64 if kind == "bicubic" else 32)
     face = operators.downsample(known_face(generator), 4 if kind == "bicubic" else 1)
     if kind == "bicubic":

@@ -5,8 +5,18 @@ The generators are those of Karras et al., in the forms whose weights the author
 """
 
 from blurmodels.kernel_space.faces.generator import FaceGenerator
+from blurmodels.kernel_space.faces.manifold import Found, Settings, deblur_face
 from blurmodels.kernel_space.faces.stylegan import StyleGAN
 from blurmodels.kernel_space.faces.stylegan2 import StyleGAN2
 from blurmodels.kernel_space.faces.weights import export_published, from_pretrained
 
-__all__ = ["FaceGenerator", "StyleGAN", "StyleGAN2", "export_published", "from_pretrained"]
+__all__ = [
+    "FaceGenerator",
+    "Found",
+    "Settings",
+    "StyleGAN",
+    "StyleGAN2",
+    "deblur_face",
+    "export_published",
+    "from_pretrained",
+]

@@ -15,9 +15,10 @@ from blurmodels.evaluation._errors import message
 from blurmodels.kernel_space import blind_state
 from blurmodels.kernel_space.blind_encoded import warm_kernel
 from blurmodels.kernel_space.faces.latent import FacePoint
-from blurmodels.kernel_space.faces.losses import FaceLoss
+from blurmodels.kernel_space.faces.losses import FaceLoss, squared
 from blurmodels.kernel_space.faces.operators import OperatorMaker, downsample
 from blurmodels.kernel_space.faces.spherical import SphericalDescent, schedule, set_rates
+from blurmodels.kernel_space.faces.stylegan2 import StyleGAN2
 
 if TYPE_CHECKING:
     from blurmodels.kernel_space.faces.generator import FaceGenerator
@@ -72,6 +73,7 @@ class Found(NamedTuple):
         kernel: of the operator; empty for bicubic downsampling.
         loss: of these.
         losses: before each step, blocks of the face and of the kernel in turns.
+        errors: the L2 of these, without its weight.
         epoch: how many are done.
     """
 
@@ -80,6 +82,7 @@ class Found(NamedTuple):
     kernel: Tensor
     loss: float
     losses: list[float]
+    errors: list[float]
     epoch: int
 
 
@@ -89,7 +92,7 @@ def deblur_face(
     operator: OperatorMaker,
     *,
     gaussian: tuple[Tensor, Tensor] | None = None,
-    settings: Settings = STYLEGAN,
+    settings: Settings | None = None,
     warm_latent: Tensor | None = None,
     seed: int = 0,
     state: str | os.PathLike[str] | None = None,
@@ -116,7 +119,7 @@ def deblur_face(
             maker of a module like theirs.
         gaussian: mean and std of `FaceGenerator.gaussian`; computed if need be, of a million
             samples.
-        settings: `STYLEGAN`, `STYLEGAN2`, or others.
+        settings: `STYLEGAN` or `STYLEGAN2` by default, as the generator is.
         warm_latent: (1, D, h, w), towards which the prior of an encoded kernel is warmed up; the
             authors have one for all photographs. Without it there is no warm-up.
         seed: of everything random that this function makes.
@@ -135,17 +138,19 @@ def deblur_face(
     Note:
         A block on the kernel runs the generator once; what it makes does not change there.
     """
-    _check(image, generator, settings)
+    settings = settings or settings_of(generator)
+    check_face(image, generator)
+    _check_settings(settings)
     search = _Search(image, generator, operator, gaussian, settings, seed, progress)
     if warm_latent is not None and getattr(search.blur, "prior", None) is None:
         wanted = "be None for an operator without a latent kernel"
         raise ValueError(message(_NAME, "warm_latent", wanted, tuple(warm_latent.shape)))
     record = search.record(image, seed)
     kept = None if state is None else blind_state.read(state, record)
-    begin, losses = 0, []
+    begin, losses, errors = 0, [], []
     if kept is not None:
         blind_state.restore(search, kept)
-        begin, losses = kept.extra["block"], kept.extra["losses"]
+        begin, losses, errors = (kept.extra[name] for name in ("block", "losses", "errors"))
     elif warm_latent is not None:
         optimiser = search.optimisers[_KERNEL]
         warm_kernel(_NAME, search.blur, optimiser, settings.warm_up, warm_latent)
@@ -153,15 +158,23 @@ def deblur_face(
     with tqdm(total=total, unit="step", initial=len(losses), disable=not progress) as bar:
         for block in range(begin, 2 * settings.epochs):
             epoch, turn = divmod(block, 2)
-            for loss in search.block((_IMAGE, _KERNEL)[turn], epoch):
+            for loss, error in search.block((_IMAGE, _KERNEL)[turn], epoch):
                 losses.append(loss)
+                errors.append(error)
                 bar.update()
                 bar.set_postfix(loss=f"{loss:.4f}", best=f"{search.best.least:.4f}", refresh=False)
             if state is not None:
-                blind_state.save(state, search, settings=record, block=block + 1, losses=losses)
+                blind_state.save(
+                    state, search, settings=record, block=block + 1, losses=losses, errors=errors
+                )
             if callback is not None and turn == 1:
-                callback(search.best.found(losses, epoch + 1))
-    return search.best.found(losses, settings.epochs)
+                callback(search.best.found(losses, errors, epoch + 1))
+    return search.best.found(losses, errors, settings.epochs)
+
+
+def settings_of(generator: "FaceGenerator") -> Settings:
+    """The authors' settings for a generator."""
+    return STYLEGAN2 if isinstance(generator, StyleGAN2) else STYLEGAN
 
 
 class _Best(nn.Module):
@@ -187,9 +200,9 @@ class _Best(nn.Module):
             ):
                 own.copy_(new)
 
-    def found(self, losses: list[float], epoch: int) -> Found:
-        image, blurred = self.image.clamp(0, 1), self.blurred.clamp(0, 1)
-        return Found(image, blurred, self.kernel.clone(), self.least, list(losses), epoch)
+    def found(self, losses: list[float], errors: list[float], epoch: int) -> Found:
+        image, blurred, kernel = self.image.clamp(0, 1), self.blurred.clamp(0, 1), self.kernel
+        return Found(image, blurred, kernel.clone(), self.least, list(losses), list(errors), epoch)
 
 
 class _Search:
@@ -241,8 +254,8 @@ class _Search:
             "generator": blind_state.digest(self.like), "gaussian": blind_state.digest(gaussian),
         }  # fmt: skip
 
-    def block(self, kind: str, epoch: int) -> Iterator[float]:
-        """Steps on the face or the kernel; the loss before each. The best is kept at the end."""
+    def block(self, kind: str, epoch: int) -> Iterator[tuple[float, float]]:
+        """Steps on the face or the kernel; loss and L2 before each. The best is kept at the end."""
         settings, optimiser = self.settings, self.optimisers.get(kind)
         if optimiser is None:
             return
@@ -254,13 +267,13 @@ class _Search:
         for step in range(epoch * count, (epoch + 1) * count):
             set_rates(optimiser, self.rates[kind], self.factor(kind, step))
             optimiser.zero_grad()
-            loss, *_ = self.evaluate(made)
+            loss, _, blurred, _ = self.evaluate(made)
             loss.backward(inputs=moved)
             (self.descent if kind == _IMAGE else optimiser).step()
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise RuntimeError(message(_NAME, "the loss", "stay finite", value))
-            yield value
+            yield value, float(squared(blurred.detach(), self.observed))
         with torch.no_grad():
             self.best.offer(*self.evaluate(made))
 
@@ -290,12 +303,16 @@ class _Search:
         return self.settings.loss(blurred, self.observed, w, kernel), picture, blurred, kernel
 
 
-def _check(image: Any, generator: "FaceGenerator", settings: Settings) -> None:
+def check_face(image: Any, generator: "FaceGenerator") -> None:
+    """Raises where an image is none that the generator's pictures can be compared with."""
     check_photograph(_NAME, image)
     height, width = image.shape[2:]
     if height != width or height < 2 or generator.size % height:
         wanted = f"be square, with a side that divides the generator's {generator.size} pixels"
         raise ValueError(message(_NAME, "image", wanted, f"{width} x {height}"))
+
+
+def _check_settings(settings: Settings) -> None:
     least = {"epochs": 1, "image_steps": 1, "kernel_steps": 0, "warm_up": 0, "trainable_noise": 0}
     for name, low in least.items():
         value = getattr(settings, name)

@@ -6,7 +6,6 @@ Each maker takes the photograph's side and a stream of random numbers, and retur
 `groups(rate)` are the parameters. Those of `blind_operators` are of the same kind.
 """
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -81,21 +80,20 @@ class _Nothing(nn.Module):
 
 
 def encoded(
-    apply_blur: Callable[[Tensor, Tensor], Tensor], kernel_prior: KernelDIP | None = None
+    apply_blur: Callable[[Tensor, Tensor], Tensor], prior: Callable[[], KernelDIP] = KernelDIP
 ) -> OperatorMaker:
     """F with a latent kernel under a deep image prior, as Tran et al.
 
     Args:
         apply_blur: F, any (x, k) -> y that torch differentiates.
-        kernel_prior: `KernelDIP()` by default; a copy of it is optimised.
+        prior: makes the prior of k.
     """
 
     def make(side: int, generator: torch.Generator) -> nn.Module:
         if side < _LEAST_ENCODED:
             wanted = f"have a side of at least {_LEAST_ENCODED} for the encoded blur"
             raise ValueError(message("deblur_face", "image", wanted, f"{side} x {side}"))
-        prior = KernelDIP() if kernel_prior is None else copy.deepcopy(kernel_prior)
-        return EncodedKernel(apply_blur, (side, side), generator, prior=prior)
+        return EncodedKernel(apply_blur, (side, side), generator, prior=prior())
 
     return make
 
