@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """StyleGAN, StyleGAN2: published names, equal to a transcription; weights files; Gaussian fit."""
 
+import argparse
 import math
 
 import pytest
@@ -305,7 +306,9 @@ def test_stylegan2_is_read_as_the_authors_do_it(tmp_path):
     network = tiny(StyleGAN2)
     state = network.state_dict()
     learned = dict(network.named_parameters())
-    torch.save({"g_ema": learned | {"beside": torch.ones(1)}}, tmp_path / "partial.pt")
+    beside = {"args": argparse.Namespace(size=16), "d": {"x": torch.ones(1)}}
+    partial = learned | {"beside": torch.ones(1)}
+    torch.save({"g_ema": partial} | beside, tmp_path / "partial.pt")
     random = torch.get_rng_state()
     found = from_pretrained(tmp_path / "partial.pt")
     assert torch.equal(torch.get_rng_state(), random)

@@ -4,12 +4,14 @@
 from proof.engine import Mutant, Selection
 
 _NET = "python/blurmodels/kernel_space/network.py"
+_FACES = "python/blurmodels/kernel_space/faces"
 _PAIRS = "python/blurmodels/kernel_space/pairs.py"
 
 NETWORKS = Selection(("tests/test_kernel_space.py",), "transcription or any_size")
 DATA = Selection(
     ("tests/test_kernel_space_training.py",), "databases or crops or restarts or divergence"
 )
+FACES = Selection(("tests/test_faces_generators.py",), "transcription or goes_on")
 RETRIEVAL = Selection(("tests/cli/test_kernel_space.py",), "retrieve")
 
 MUTANTS = (
@@ -68,5 +70,19 @@ MUTANTS = (
         "k = k.clone().requires_grad_()",
         "k = torch.zeros_like(k).requires_grad_()",
         RETRIEVAL,
+    ),
+    Mutant(
+        "kernel space: StyleGAN doubles the finer sides as the coarser",
+        f"{_FACES}/stylegan.py",
+        "_FUSED = 128",
+        "_FUSED = 4096",
+        FACES,
+    ),
+    Mutant(
+        "kernel space: a Gaussian fit that goes on draws its first samples again",
+        f"{_FACES}/gaussian.py",
+        'random.set_state(kept["random"])',
+        'random.get_state().copy_(kept["random"])',
+        FACES,
     ),
 )
