@@ -43,6 +43,8 @@ def made(tmp_path_factory):
     large = torch.nn.functional.interpolate(
         torch.rand(1, 3, 16, 16, generator=seeded()), 256, mode="bilinear"
     )
+    # An edge, beside which a smaller image would be negative.
+    large[..., 64:100], large[..., 100:160] = 0, 1
     write_image(folder / "face.png", large)
     write_image(folder / "small.png", downsample(large, 16).clamp(0, 1))
     write_image(folder / "tiny.png", downsample(large, 64).clamp(0, 1))
