@@ -13,6 +13,7 @@ DATA = Selection(
 )
 FACES = Selection(("tests/test_faces_generators.py",), "transcription or goes_on")
 RETRIEVAL = Selection(("tests/cli/test_kernel_space.py",), "retrieve")
+SEARCH = Selection(("tests/test_faces.py",), "spheres or bicubic_downsampling or best_is_kept")
 
 MUTANTS = (
     Mutant(
@@ -84,5 +85,26 @@ MUTANTS = (
         'random.set_state(kept["random"])',
         'random.get_state().copy_(kept["random"])',
         FACES,
+    ),
+    Mutant(
+        "kernel space: the last face is kept, not the best",
+        f"{_FACES}/manifold.py",
+        "if float(loss) < self.least:",
+        "if True:",
+        SEARCH,
+    ),
+    Mutant(
+        "kernel space: all layers' latent vectors share a sphere",
+        f"{_FACES}/spherical.py",
+        "axes = tuple(range(2, parameter.ndim))",
+        "axes = tuple(range(1, parameter.ndim))",
+        SEARCH,
+    ),
+    Mutant(
+        "kernel space: bicubic downsampling is a pixel aside",
+        f"{_FACES}/operators.py",
+        "before = (_TAPS - 1) * factor // 2",
+        "before = (_TAPS - 1) * factor // 2 + 1",
+        SEARCH,
     ),
 )
