@@ -11,7 +11,9 @@ NETWORKS = Selection(("tests/test_kernel_space.py",), "transcription or any_size
 DATA = Selection(
     ("tests/test_kernel_space_training.py",), "databases or crops or restarts or divergence"
 )
-FACES = Selection(("tests/test_faces_generators.py",), "transcription or goes_on")
+FACES = Selection(
+    ("tests/test_faces_generators.py", "tests/test_faces_gaussian.py"), "transcription or goes_on"
+)
 RETRIEVAL = Selection(("tests/cli/test_kernel_space.py",), "retrieve")
 SEARCH = Selection(("tests/test_faces.py",), "spheres or bicubic_downsampling or best_is_kept")
 

@@ -109,7 +109,7 @@ def _key(generator: "FaceGenerator", samples: int, seed: int) -> dict[str, Tenso
     """What a fit depends on, as tensors, so that it can lie beside mean and std."""
     digest = hashlib.sha256()
     for name, tensor in generator.mapping_state().items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+        digest.update(name.encode() + tensor.float().cpu().contiguous().numpy().tobytes())
     network = torch.tensor(list(digest.digest()), dtype=torch.uint8)
     return {"network": network, "samples": torch.tensor(samples), "seed": torch.tensor(seed)}
 
