@@ -262,7 +262,8 @@ class _Search:
         gaussian = torch.stack([self.point.mean, self.point.std])
         return own | {
             "seed": seed, "image": blind_state.digest(image), "operator": type(self.blur).__name__,
-            "generator": blind_state.digest(self.like.float()), "gaussian": blind_state.digest(gaussian.float()),
+            "generator": blind_state.digest(self.like.float()),
+            "gaussian": blind_state.digest(gaussian.float()),
         }  # fmt: skip
 
     def block(self, kind: str, epoch: int) -> Iterator[tuple[float, float]]:
