@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The times, the memory and the picture of docs/faces.md, with random weights.
 
-    python -m benchmarks.faces --table                            # two minutes of one core
-    python -m benchmarks.faces --picture docs/images/faces.png    # a minute
+    python -m benchmarks.faces --table                            # a minute and a half of one core
+    python -m benchmarks.faces --picture docs/images/faces.png    # half a minute
 
 `--table`: 3 steps on the face and 3 on the kernel with networks of the authors' sizes, each row in
 a process of its own, whose peak memory is the row's; written to benchmarks/results/ and printed as
@@ -75,7 +75,7 @@ CASES = [
 
 
 class Sizes(NamedTuple):
-    """What the picture is made with; by default a minute's work."""
+    """What the picture is made with; by default half a minute's work."""
 
     size: int = 64
     latent: int = 64
