@@ -2,7 +2,6 @@
 """`blurops deblur IMAGE --model kernel_space`."""
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor
 from blurops import BasisBlur, richardson_lucy, save_field
 from blurops.cli import options
 from blurops.fields import plot_kernel_field
-from blurops.files import check_output, replacing
+from blurops.files import check_output, write_report
 
 _NAME = "kernel_space"
 _EXPLICIT = ("uniform", "basis")
@@ -173,8 +172,7 @@ def _report(
         "gamma": args.gamma,
         **notes,
     }
-    with replacing(beside["report.json"]) as file:
-        file.write((json.dumps(report, indent=2) + "\n").encode())
+    write_report(beside["report.json"], report)
 
 
 def _check(args: argparse.Namespace, kind: str) -> None:
