@@ -278,6 +278,28 @@ def test_the_command_trains_and_goes_on(tmp_path, capsys):
     assert "--stages: goes without --weights" in capsys.readouterr().err
 
 
+def test_what_a_step_of_the_whole_pipeline_keeps():
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.nbytes)
+        return tensor
+
+    # The paper's sizes, of which shapes alone are computed.
+    with torch.device("meta"):
+        estimator, observed = MotionNet(recompute=True), torch.rand(1, 3, 256, 256)
+        restorer = IRCNet(bank=torch.empty(511, 3, 31, 31))
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            estimator(observed)
+    learned = sum(p.nbytes for each in (estimator, restorer) for p in each.parameters())
+    # At the end of the forward: weights, Adam's two, and 40 images a step of compensation, as is
+    # tested of the IRC-Net by itself, with a margin of the longest motion. Python and torch have
+    # 0.4 GB; gradients come as what was kept goes.
+    images = 40 * restorer.stages * restorer.inner * 3 * (256 + 34) ** 2 * 4
+    assert 3 * learned + sum(kept) + images + 0.4e9 < 2e9
+    assert sum(kept) < 0.2e9
+
+
 class TestPipelineFromTwoFiles:
     """`blurops train irc --motion M --weights W`."""
 
