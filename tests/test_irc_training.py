@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from blurmodels import checkpoints, training
-from blurmodels.basis_kernels.data import DeadLeaves, Repeated
 from blurmodels.irc import BlindDeblurrer, IRCNet, MotionNet, joint
 from blurmodels.irc.recipes import JOINT, RECIPES, pipeline_of, settings_of
 from blurmodels.irc.scenes import MotionSamples, MotionSettings, motion_batch
 from blurmodels.irc.task import DeblurTask, held_out_scores
+from blurmodels.scenes import DeadLeaves, Repeated
 from blurmodels.training import Settings, train
 from blurops.cli import main
 from blurops.images import write_image

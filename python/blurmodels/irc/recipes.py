@@ -4,12 +4,11 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from blurmodels.basis_kernels.data import DeadLeaves, Repeated
-from blurmodels.basis_kernels.data.scene import Scenes
 from blurmodels.irc.irc_net import IRCNet
 from blurmodels.irc.joint import BlindDeblurrer
 from blurmodels.irc.scenes import MotionSamples, MotionSettings
 from blurmodels.irc.task import DeblurTask
+from blurmodels.scenes import DeadLeaves, Repeated, Scenes
 from blurmodels.training import Settings
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blurmodels.basis_kernels.data.scene import Scenes, random_stream
+from blurmodels.scenes import Scenes, random_stream
 from blurops import motion_blur
 from blurops.fields import bank_motions
 
@@ -79,7 +79,7 @@ class MotionSamples:
         seed: which motions and noise.
 
     Example:
-        >>> from blurmodels.basis_kernels.data import DeadLeaves
+        >>> from blurmodels.scenes import DeadLeaves
         >>> samples = MotionSamples(DeadLeaves(), 32, MotionSettings(max_length=9))
         >>> batch = motion_batch([samples[0], samples[1]])
         >>> batch.observed.shape, batch.length.shape
