@@ -100,7 +100,7 @@ def deblur(args: argparse.Namespace) -> None:
         kind: check_output(Path(args.output).with_name(f"{Path(args.output).stem}-{kind}"))
         for kind in ("field.safetensors", "kernels.png", "report.json")
     }
-    original = options.load_photo(args)
+    original = options.load_blind_photo(args)
     photo = original if args.scale is None else _scaled(original, args.scale, args.gamma)
     began = time.perf_counter()
     field, notes = _field(args, photo.pixels, args.fit_steps)
@@ -192,7 +192,7 @@ def _detect(args: argparse.Namespace) -> None:
         _check_source(args, "detect")
     check_suffix(args.output, None)
     check_output(args.output)
-    pixels = options.load_photo(args).pixels
+    pixels = options.load_blind_photo(args).pixels
     if args.field is not None:
         field = options.as_float32(load_field(args.field))
         options.check_field_size(field, args.field, tuple(pixels.shape[2:]), args.image)

@@ -66,7 +66,7 @@ def deblur(args: argparse.Namespace) -> None:
         kind: check_output(Path(args.output).with_name(f"{Path(args.output).stem}-{kind}"))
         for kind in ("motion.mat", "report.json")
     }
-    photo = options.load_photo(args)
+    photo = options.load_blind_photo(args)
     network, pipeline = _load(args)
     light = photo.pixels**args.gamma
     began = time.perf_counter()

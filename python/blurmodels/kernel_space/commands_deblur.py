@@ -85,7 +85,7 @@ def _explicit(args: argparse.Namespace, kind: str) -> None:
     from blurmodels.kernel_space.blind import fit_operator
 
     beside = _beside(args, "field.safetensors", "kernels.png", "report.json")
-    photo = options.load_photo(args)
+    photo = options.load_blind_photo(args)
     began = time.perf_counter()
     chosen = _chosen(args, "kernel_size", "grid", "scheme", "steps", "seed", "patience", "state")
     found = fit_operator(
@@ -126,7 +126,7 @@ def _encoded(args: argparse.Namespace, kind: str) -> None:
     beside = _beside(args, "report.json")
     network = KernelWizard.from_pretrained(args.weights).eval().requires_grad_(False)
     latent = None if args.latent is None else read_latent(args.latent)
-    photo = options.load_photo(args)
+    photo = options.load_blind_photo(args)
     began = time.perf_counter()
     chosen = _chosen(args, "scheme", "losses", "vgg", "steps", "seed", "patience", "state")
     found = deblur_encoded(
