@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Blurred images whose straight motion is known at each pixel: what Motion-Net learns from.
 
-Every source is addressed by index and seed: item i is the same whenever it is asked for.
+Every source is addressed by index and seed: item i is the same whenever it is asked for. What
+IRC-Net learns from, and why it is made otherwise, is in `scenes`.
 """
 
 import math

@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training data: generated scenes under straight motions, each known by its index."""
+"""Training data of IRC-Net: generated scenes under straight motions, each known by its index.
+
+`motion_data.CameraBlurs`, what Motion-Net learns from, makes camera motions too, and little is the
+same: its cameras turn about three axes, by exact rotations, and it blurs each scene when it is
+asked for; here the turn is small and about the optical axis alone, which makes the field a sum of
+linear functions, noise differs from sample to sample, and batches are blurred on the device.
+"""
 
 import math
 from dataclasses import dataclass
