@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from blurmodels import checkpoints, training
-from blurmodels.basis_kernels.data import DeadLeaves
-from blurmodels.basis_kernels.data.scene import Scene
 from blurmodels.irc import BlindDeblurrer, IRCNet, MotionNet
 from blurmodels.irc.motion_data import CameraBlurs, CameraSettings
 from blurmodels.irc.motion_recipes import RECIPES, examples_of, settings_of, task_of
 from blurmodels.irc.motion_score import motion_mse
 from blurmodels.irc.motion_task import MotionTask
+from blurmodels.scenes import DeadLeaves, Scene
 from blurmodels.training import Settings, train
 
 

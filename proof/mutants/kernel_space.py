@@ -62,7 +62,7 @@ MUTANTS = (
     ),
     Mutant(
         "kernel space: the rate after a restart is that of before",
-        "python/blurmodels/training.py",
+        "python/blurmodels/training_settings.py",
         "if step < period",
         "if step <= period",
         DATA,

@@ -6,11 +6,13 @@ from proof.engine import Mutant, Selection
 _DATA = "python/blurmodels/irc/motion_data.py"
 _FRAMES = "python/blurmodels/irc/motion_data_frames.py"
 _SCORE = "python/blurmodels/irc/motion_score.py"
+_NET = "python/blurmodels/irc/motion_net.py"
 _CPCR = "python/blurmodels/irc/cpcr.py"
 
 TURNED = Selection(("tests/test_motion_data.py",), "turned_field")
 CAMERA = Selection(("tests/test_motion_data.py",), "around_the_centre or is_their_motion")
 NEARER = Selection(("tests/test_motion_data.py",), "nearer_sign")
+KEPT = Selection(("tests/test_motion_net.py",), "computed_again")
 STAGES = Selection(("tests/test_cpcr.py",), "uniform_network_is_its_equations and not non")
 
 MUTANTS = (
@@ -41,6 +43,13 @@ MUTANTS = (
         "torch.cos(angle - true_angle)).abs()",
         "torch.cos(angle - true_angle))",
         NEARER,
+    ),
+    Mutant(
+        "Motion-Net: what could be computed again is kept",
+        _NET,
+        "if self.recompute and torch.is_grad_enabled()",
+        "if self.recompute and not torch.is_grad_enabled()",
+        KEPT,
     ),
     Mutant(
         "CPCR: the vertical difference is denoised untransposed",

@@ -102,7 +102,7 @@ def _motion(args: argparse.Namespace) -> None:
         check_output(args.output)
     kind = None if args.picture is None else options.check_figure_output(args.picture)
     network = MotionNet.from_pretrained(args.weights)
-    pixels = options.load_photo(args).pixels
+    pixels = options.load_blind_photo(args).pixels
     began = time.perf_counter()
     with torch.no_grad():
         length, angle = network(pixels)

@@ -7,6 +7,7 @@ Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully Connect
 it has, at what stride its maps are, and how angles are coded, the paper does not say.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from blurmodels.pretrained import Pretrained
 
@@ -172,6 +174,8 @@ class MotionNet(Pretrained, nn.Module):
             the paper has it; or `"layer"`, all channels of an image by theirs together, which keeps
             how the energies of channels compare, and with it the direction of a blur.
         blocks: of the four stages, instead of those of `depth`.
+        recompute: in training, keep only what goes into each block for the backward, and compute
+            the rest again. It may be changed at any time, and is not part of what files say.
 
     Raises:
         ValueError: an argument is none of these.
@@ -194,6 +198,7 @@ class MotionNet(Pretrained, nn.Module):
         output: str = "doubled",
         normalisation: str = "instance",
         blocks: Sequence[int] | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         _check_architecture(depth, width, output_stride, output, normalisation, blocks)
@@ -205,6 +210,7 @@ class MotionNet(Pretrained, nn.Module):
             "normalisation": normalisation,
             "blocks": list(BLOCKS[depth] if blocks is None else blocks),
         }
+        self.recompute = recompute
         narrow = depth >= 50
         growth = 4 if narrow else 1
         self.stem = _Unit(3, width, 7, normalisation, stride=2)
@@ -272,14 +278,19 @@ class MotionNet(Pretrained, nn.Module):
         size = x.shape[2:]
         x = functional.relu(self.stem(2 * x - 1))
         x = functional.max_pool2d(x, 3, stride=2, padding=1)
-        for stage in self.stages:
-            x = stage(x)
-        x = self.last(self.pyramid(x))
+        for block in itertools.chain(*self.stages):
+            x = self._passed(block, x)
+        x = self.last(self._passed(self.pyramid, x))
         # Half types would round a motion of 30 pixels to a quarter of a pixel.
         x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         x = functional.interpolate(x, size, mode="bilinear")[:, :, :height, :width]
         second = _PIXELS if self.architecture["output"] == "doubled" else _RADIANS
         return torch.stack([_PIXELS * x[:, 0], second * x[:, 1]], dim=1)
+
+    def _passed(self, part: nn.Module, x: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(part, x, use_reentrant=False)
+        return part(x)
 
 
 def _check_architecture(

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blurmodels.basis_kernels.data import DeadLeaves, Repeated
-from blurmodels.basis_kernels.data.scene import Scenes
 from blurmodels.irc.motion_data import (
     NOISE,
     CameraBlurs,
@@ -20,6 +18,7 @@ from blurmodels.irc.motion_data import (
 from blurmodels.irc.motion_data_frames import AveragedFrames, Flow, estimated_flow
 from blurmodels.irc.motion_net import MotionNet
 from blurmodels.irc.motion_task import MotionTask
+from blurmodels.scenes import DeadLeaves, Repeated, Scenes
 from blurmodels.training import Settings
 
 

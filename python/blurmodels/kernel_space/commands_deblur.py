@@ -2,7 +2,6 @@
 """`blurops deblur IMAGE --model kernel_space`."""
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor
 from blurops import BasisBlur, richardson_lucy, save_field
 from blurops.cli import options
 from blurops.fields import plot_kernel_field
-from blurops.files import check_output, replacing
+from blurops.files import check_output, write_report
 
 _NAME = "kernel_space"
 _EXPLICIT = ("uniform", "basis")
@@ -86,7 +85,7 @@ def _explicit(args: argparse.Namespace, kind: str) -> None:
     from blurmodels.kernel_space.blind import fit_operator
 
     beside = _beside(args, "field.safetensors", "kernels.png", "report.json")
-    photo = options.load_photo(args)
+    photo = options.load_blind_photo(args)
     began = time.perf_counter()
     chosen = _chosen(args, "kernel_size", "grid", "scheme", "steps", "seed", "patience", "state")
     found = fit_operator(
@@ -127,7 +126,7 @@ def _encoded(args: argparse.Namespace, kind: str) -> None:
     beside = _beside(args, "report.json")
     network = KernelWizard.from_pretrained(args.weights).eval().requires_grad_(False)
     latent = None if args.latent is None else read_latent(args.latent)
-    photo = options.load_photo(args)
+    photo = options.load_blind_photo(args)
     began = time.perf_counter()
     chosen = _chosen(args, "scheme", "losses", "vgg", "steps", "seed", "patience", "state")
     found = deblur_encoded(
@@ -173,8 +172,7 @@ def _report(
         "gamma": args.gamma,
         **notes,
     }
-    with replacing(beside["report.json"]) as file:
-        file.write((json.dumps(report, indent=2) + "\n").encode())
+    write_report(beside["report.json"], report)
 
 
 def _check(args: argparse.Namespace, kind: str) -> None:
