@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from blurmodels import checkpoints
@@ -13,6 +14,8 @@ from blurmodels.kernel_space.blind_schemes import Problem
 
 _MODEL = "blind deblurring in a kernel space"
 _GENERATOR = "generator"
+# Settings that came later, as they were before.
+_FIRST = {"precision": "float32"}
 
 
 def digest(image: Tensor) -> str:
@@ -53,7 +56,7 @@ def read(path: str | os.PathLike[str], settings: dict[str, Any]) -> checkpoints.
     if kept is None:
         raise ValueError(f"'{path}' must hold a {_MODEL}, got other tensors")
     for name, value in settings.items():
-        if kept.get(name) != value:
+        if kept.get(name, _FIRST.get(name)) != value:
             raise ValueError(
                 f"'{path}' must be of the same image and settings, got {name} {kept.get(name)!r}"
                 f" there and {value!r} here"
@@ -81,3 +84,7 @@ def restore(problem: Problem, found: checkpoints.Checkpoint) -> None:
         for group, rate in zip(groups, found.extra["rates"][kind], strict=True):
             group["lr"] = rate
         optimiser.load_state_dict({"state": optimisers[kind], "param_groups": groups})
+        # Fused Adam walks through memory: a moment must lie there as its parameter does.
+        for parameter, values in optimiser.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):
+                values[name] = torch.empty_like(parameter).copy_(values[name])
