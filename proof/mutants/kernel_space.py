@@ -16,8 +16,8 @@ MUTANTS = (
     Mutant(
         "kernel space: G sees the blurry image first",
         _NET,
-        "for image in (sharp, blurry)]\n        k =",
-        "for image in (blurry, sharp)]\n        k =",
+        "for image in (sharp, blurry)]\n        return",
+        "for image in (blurry, sharp)]\n        return",
         NETWORKS,
     ),
     Mutant(

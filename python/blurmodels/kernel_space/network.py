@@ -148,6 +148,9 @@ class KernelWizard(Pretrained, nn.Module):
         width: channels of the finest level, 64 in the paper; others are multiples of it.
         kernel_dim: channels of k and of the deepest levels, 512 in the paper.
         vae: G gives mean and deviation of k, as for sampling (the authors' "use_vae").
+        detail: channels of the U-Net's finest level, `width` as published. All that F adds to an
+            image passes through so many numbers for each 8 x 8 pixels, which have 64 values a
+            channel: narrow networks need more.
 
     Raises:
         ValueError: a width is not a positive integer.
@@ -195,8 +198,6 @@ class KernelWizard(Pretrained, nn.Module):
         features = self._features_of(sharp, blurry)
         mean, sigma = self._encoded(*features)
         k = mean if sigma is None else mean + sigma * torch.randn_like(mean)
-        if tuple(k.shape[2:]) != _columns(sharp):
-            return self.apply_blur(sharp, k), mean, sigma
         # What F needs of the sharp image, G has computed.
         return self._blurred(sharp, features[0], k), mean, sigma
 
@@ -278,8 +279,9 @@ class KernelWizard(Pretrained, nn.Module):
         return self._blurred(sharp, self.feature_extractor(x), k)
 
     def _blurred(self, sharp: Tensor, features: Tensor, k: Tensor) -> Tensor:
+        height, width = sharp.shape[2:]
         adapted = self.adapter(features, k.expand(len(sharp), -1, -1, -1))
-        return sharp + self.recon_trunk(adapted)[:, :, : sharp.shape[2], : sharp.shape[3]]
+        return sharp + self.recon_trunk(adapted)[:, :, :height, :width]
 
     @classmethod
     def inferred(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -290,10 +292,12 @@ class KernelWizard(Pretrained, nn.Module):
             return usual if tensor is None or tensor.ndim == 0 else max(1, tensor.shape[0])
 
         dim = rows("kernel_extractor.model.10.weight", 512)
+        width = rows("feature_extractor.0.weight", 64)
         return {
-            "width": rows("feature_extractor.0.weight", 64),
+            "width": width,
             "kernel_dim": dim,
             "vae": rows("kernel_extractor.model.13.weight", dim) == 2 * dim,
+            "detail": rows("adapter.model.down.0.weight", width),
         }
 
     def export_published(self, path: str | os.PathLike[str]) -> None:
