@@ -50,8 +50,8 @@ class Problem:
         self.observed, self.prior, self.noise, self.blur = observed, prior, noise, blur
         self.loss, self.generator = loss, generator
         self.optimisers = {
-            "image": torch.optim.Adam(prior.parameters(), lr=rates[0], fused=True),
-            "blur": torch.optim.Adam(blur.groups(rates[1]), lr=rates[1], fused=True),
+            "image": torch.optim.Adam(prior.parameters(), lr=rates[0], foreach=True),
+            "blur": torch.optim.Adam(blur.groups(rates[1]), lr=rates[1], foreach=True),
         }
         self.sharp, self.blurred = observed, observed
 
@@ -92,7 +92,7 @@ class Problem:
         old = self.optimisers["blur"]
         rate = old.param_groups[0]["lr"]
         groups = self.blur.groups(rate)
-        self.optimisers["blur"] = torch.optim.Adam(groups, lr=rate, fused=True)
+        self.optimisers["blur"] = torch.optim.Adam(groups, lr=rate, foreach=True)
 
 
 def plan(scheme: str, steps: int, inner: int) -> Iterator[tuple[tuple[str, ...], bool]]:
