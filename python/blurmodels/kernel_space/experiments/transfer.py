@@ -37,7 +37,7 @@ class Options:
     Attributes:
         steps, batch_size, learning_rate: of the training.
         width, kernel_dim: of F and G.
-        detail: channels of F's finest level, `width` by default. What F adds to an image passes so
+        detail: channels of F's finest level. What F adds to an image passes so
             many numbers for each 8 x 8 pixels; with far fewer than the 192 values of these it
             cannot take detail away, which the row "best linear code" shows.
         kernels, kernel_size: how many, and how large.
@@ -53,7 +53,7 @@ class Options:
     learning_rate: float = 1e-3
     width: int = 24
     kernel_dim: int = 48
-    detail: int | None = None
+    detail: int = 96
     kernels: int = 8
     kernel_size: int = 17
     exposure: float = 0.5
@@ -105,7 +105,7 @@ def trained(
     settings = Settings(
         options.steps, options.batch_size, options.learning_rate, betas=(0.9, 0.99),
         decay="cosine", warmup=min(50, options.steps // 10), clip=1.0, seed=options.seed,
-        checkpoint_every=100,
+        checkpoint_every=100, channels_last=True,
     )  # fmt: skip
     task = PairsTask(network, crops, LossSettings(reduction="mean"))
     train(task, settings, Path(folder), progress=progress)
@@ -127,7 +127,7 @@ def transferred(network: KernelWizard, kernels: Tensor, options: Options) -> dic
     targets = [every[(index + 1) % count][0] for index in range(count)]
     truths = [pairs.under(x, kernels[index % len(kernels)]) for index, x in enumerate(targets)]
     sharp = torch.stack(targets)
-    coded = sharp + best_code(torch.stack(truths) - sharp, options.detail or options.width)
+    coded = sharp + best_code(torch.stack(truths) - sharp, options.detail)
     for index, k in enumerate(latents):
         which = index % len(kernels)
         target, truth = targets[index], truths[index][None]
@@ -179,7 +179,7 @@ def as_table(runs: list[dict[str, list[float]]], options: Options) -> Table:
         rows.append(Row(name, (*(f"{value:.2f}" for value in each), f"{mean:.2f}"), ours=True))
     size = (
         f"{options.steps} steps of {options.batch_size} scenes of {options.side} x {options.side};"
-        f" F and G of width {options.width} ({options.detail or options.width} numbers for each"
+        f" F and G of width {options.width} ({options.detail} numbers for each"
         f" {_PLACE} x {_PLACE} pixels), {options.kernel_dim} channels of k;"
         f" {options.held_out} held-out pairs per kernel; seeds: {len(runs)}."
     )
