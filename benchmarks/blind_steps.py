@@ -8,9 +8,9 @@ Both sides have the same networks, weights and noise, and are held to each other
 The transcription is what one writes down without further thought: contiguous tensors, every kernel
 as a channel of `conv2d` whose responses are mixed, each term of the loss as its formula, Adam as it
 comes. Ours: channels last, the blur of blurops with its fused backward, doubling with a backward
-made of slices, Adam over all tensors at once; in float32 and with the prior in bfloat16. Then the steps of a whole
-`fit_operator` a second, most of which are small: a transcription without the pyramid takes each at
-full size.
+made of slices, Adam over all tensors at once; in float32 and with the prior in bfloat16. Then the
+steps of a whole `fit_operator` a second, most of which are small: a transcription without the
+pyramid takes each at full size.
 """
 
 import argparse

@@ -6,7 +6,7 @@ from proof.engine import Mutant, Selection
 _NET = "python/blurmodels/kernel_space/network.py"
 _PAIRS = "python/blurmodels/kernel_space/pairs.py"
 
-NETWORKS = Selection(("tests/test_kernel_space.py",), "transcription or any_size")
+NETWORKS = Selection(("tests/test_kernel_space.py",), "transcription or any_size or both_in_one")
 DATA = Selection(
     ("tests/test_kernel_space_training.py",), "databases or crops or restarts or divergence"
 )
@@ -18,6 +18,13 @@ MUTANTS = (
         _NET,
         "for image in (sharp, blurry)]\n        return",
         "for image in (blurry, sharp)]\n        return",
+        NETWORKS,
+    ),
+    Mutant(
+        "kernel space: F takes up the blurry image's features",
+        _NET,
+        "self._blurred(sharp, features[0], k)",
+        "self._blurred(sharp, features[1], k)",
         NETWORKS,
     ),
     Mutant(
