@@ -16,8 +16,9 @@ from blurops.files import check_output, write_report
 _NAME = "kernel_space"
 _EXPLICIT = ("uniform", "basis")
 _OPERATORS = (*_EXPLICIT, "encoded")
-# Options that only one kind of operator has, besides --kernel-size and --grid.
+# Options that only one kind of operator has.
 _OF_ENCODED = ("losses", "vgg", "latent")
+_OF_EXPLICIT = ("kernel_size", "grid", "precision")
 
 
 def add_deblur(group: argparse._ArgumentGroup) -> None:
@@ -40,6 +41,12 @@ def add_deblur(group: argparse._ArgumentGroup) -> None:
         type=options.whole(1),
         metavar="N",
         help="on each level of the pyramid (default: 200), or in all with encoded (default: 5000)",
+    )
+    group.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="of explicit kernels: bfloat16 is quicker where the processor computes in it"
+        " (default: float32)",
     )
     group.add_argument(
         "--losses",
@@ -87,7 +94,7 @@ def _explicit(args: argparse.Namespace, kind: str) -> None:
     beside = _beside(args, "field.safetensors", "kernels.png", "report.json")
     photo = options.load_blind_photo(args)
     began = time.perf_counter()
-    chosen = _chosen(args, "kernel_size", "grid", "scheme", "steps", "seed", "patience", "state")
+    chosen = _chosen(args, *_OF_EXPLICIT, "scheme", "steps", "seed", "patience", "state")
     found = fit_operator(
         photo.pixels,
         operator=kind,
@@ -190,7 +197,7 @@ def _check(args: argparse.Namespace, kind: str) -> None:
         refuse("grid", "goes with --operator basis only")
     if kind != "encoded" and args.scheme == "algorithm1":
         refuse("scheme", "algorithm1 goes with --operator encoded only")
-    foreign = _OF_ENCODED if kind != "encoded" else ("kernel_size", "grid")
+    foreign = _OF_ENCODED if kind != "encoded" else _OF_EXPLICIT
     for name in foreign:
         if getattr(args, name) is not None:
             refuse(name, f"goes without --operator {kind}")
