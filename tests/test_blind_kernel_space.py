@@ -2,6 +2,7 @@
 """Blind deblurring in a kernel space: priors, losses, operators, schemes, and whole runs."""
 
 import itertools
+import statistics
 
 import numpy as np
 import pytest
@@ -292,6 +293,11 @@ def photo():
     return torch.from_numpy(np.moveaxis(pixels, 2, 0)).float()[None]
 
 
+def overlap(a, b):
+    match = functional.conv2d(a[None, None], b[None, None], padding=7)
+    return float(match.max() / (a.norm() * b.norm()))
+
+
 def test_uniform_blur_of_a_photograph_is_found(photo):
     kernel = torch.zeros(7, 7)
     for place, value in {(1, 1): 2, (2, 2): 3, (3, 3): 2, (3, 4): 2, (4, 5): 1, (5, 5): 1}.items():
@@ -299,23 +305,26 @@ def test_uniform_blur_of_a_photograph_is_found(photo):
     kernel = kernel / kernel.sum()
     blurred = (blurops.UniformBlur(kernel) @ photo**2.2) ** (1 / 2.2)
     before, numbers = blurred.clone(), torch.get_rng_state()
-    # Of seeds 0 to 2 the one with the widest margin: rounding alone moves others across it.
-    found = fit_operator(blurred, operator="uniform", kernel_size=9, steps=110, width=8, seed=1)
+    worse = evaluation.shifted_scores(blurred, photo).psnr
+    right, turned, gains = [], [], []
+    # Rounding alone moves a fit by a decibel: the median of three is judged.
+    for seed in range(3):
+        found = fit_operator(
+            blurred, operator="uniform", kernel_size=9, steps=110, width=8, seed=seed
+        )
+        kernels = found.field.kernels
+        right.append(overlap(kernels[0, 0], kernel))
+        turned.append(overlap(kernels[0, 0].flip(0), kernel))
+        operator = blurops.BasisBlur(kernels, found.field.mixing)
+        restored = blurops.richardson_lucy(blurred, operator, iterations=15, gamma=2.2).image
+        gains.append(evaluation.shifted_scores(restored.clamp(0, 1), photo).psnr - worse)
     assert torch.equal(blurred, before)
     assert torch.equal(torch.get_rng_state(), numbers)
-
-    def overlap(a, b):
-        match = functional.conv2d(a[None, None], b[None, None], padding=7)
-        return float(match.max() / (a.norm() * b.norm()))
-
-    kernels = found.field.kernels
-    # Orientation counts: turned over, it is another kernel.
-    assert overlap(kernels[0, 0], kernel) > 0.75 > 0.1 + overlap(kernels[0, 0].flip(0), kernel)
-    operator = blurops.BasisBlur(kernels, found.field.mixing)
-    restored = blurops.richardson_lucy(blurred, operator, iterations=15, gamma=2.2).image
-    gained = evaluation.shifted_scores(restored.clamp(0, 1), photo).psnr
-    assert gained > evaluation.shifted_scores(blurred, photo).psnr + 2
     assert found.sharp.shape == (1, 1, 80, 96)
+    assert statistics.median(right) > 0.75
+    # Orientation counts: turned over, it is another kernel.
+    assert statistics.median(turned) < statistics.median(right) - 0.1
+    assert statistics.median(gains) > 1
 
 
 @pytest.mark.parametrize("patience", [None, 2])
