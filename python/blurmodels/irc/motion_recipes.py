@@ -28,7 +28,7 @@ class Recipe:
     """A network, its data and its schedule.
 
     Attributes:
-        depth, width, output_stride, output, normalisation, blocks: of `MotionNet`.
+        depth, width, output_stride, output, normalisation, blocks, front: of `MotionNet`.
         max_length: longest motion, pixels.
         size: side of the images.
         noise: standard deviation of the noise.
@@ -45,6 +45,7 @@ class Recipe:
     output: str = "doubled"
     normalisation: str = "instance"
     blocks: tuple[int, ...] | None = None
+    front: str = "pixels"
     max_length: float = 35.0
     size: int = 352
     noise: float = NOISE
@@ -126,6 +127,7 @@ def task_of(recipe: Recipe, examples: Examples, *, seed: int = 0) -> MotionTask:
         network = MotionNet(
             recipe.depth, width=recipe.width, output_stride=recipe.output_stride,
             output=recipe.output, normalisation=recipe.normalisation, blocks=recipe.blocks,
+            front=recipe.front,
         )  # fmt: skip
     return MotionTask(network, examples, recipe.loss)
 
