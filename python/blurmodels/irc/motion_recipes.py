@@ -70,11 +70,11 @@ RECIPES = {
         depth=50, width=32, normalisation="layer", size=160, epoch=4000, epochs=30, repeat=2000,
         learning_rate=5e-4, decay="cosine", warmup=200, clip=10.0, batch_size=8,
     ),
-    # For a test on a CPU.
+    # Some minutes on one core of a CPU.
     "small": Recipe(
-        depth=18, width=8, output_stride=4, blocks=(1, 1, 1, 1), max_length=15, size=48, epoch=400,
-        epochs=20, repeat=200, learning_rate=2e-3, decay="cosine", warmup=20, clip=10.0,
-        batch_size=16,
+        depth=18, width=8, output_stride=4, normalisation="layer", blocks=(1, 1, 1, 1),
+        front="differences", max_length=15, size=64, epoch=4000, epochs=6, repeat=2000,
+        loss="vector", learning_rate=2e-3, decay="cosine", warmup=50, clip=10.0, batch_size=16,
     ),
 }  # fmt: skip
 
