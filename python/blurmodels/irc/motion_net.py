@@ -173,10 +173,10 @@ class MotionNet(Pretrained, nn.Module):
         normalisation: `"instance"`, each channel by its own mean and deviation over the image, as
             the paper has it; or `"layer"`, all channels of an image by theirs together, which keeps
             how the energies of channels compare, and with it the direction of a blur.
-        blocks: of the four stages, instead of those of `depth`.
         front: what the stages are shown: `"pixels"` through a strided convolution and a maximum, as
             in He et al.; or `"differences"`, the fixed maps of `motion_front.Differences` through a
             1 x 1 convolution, from which a narrow network learns in minutes.
+        blocks: of the four stages, instead of those of `depth`.
 
     Raises:
         ValueError: an argument is none of these.
@@ -198,8 +198,8 @@ class MotionNet(Pretrained, nn.Module):
         output_stride: int = 8,
         output: str = "doubled",
         normalisation: str = "instance",
-        blocks: Sequence[int] | None = None,
         front: str = "pixels",
+        blocks: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         _check_architecture(depth, width, output_stride, output, normalisation, blocks, front)
