@@ -285,11 +285,7 @@ class MotionNet(Pretrained, nn.Module):
         down, right = (max(least, math.ceil(n / stride)) * stride - n for n in (height, width))
         x = functional.pad(observed.expand(-1, 3, -1, -1), (0, right, 0, down), mode="replicate")
         size = x.shape[2:]
-        if self.front is None:
-            x = functional.relu(self.stem(2 * x - 1))
-            x = functional.max_pool2d(x, 3, stride=2, padding=1)
-        else:
-            x = functional.relu(self.stem(self.front(x)))
+        x = self._shown(x)
         for stage in self.stages:
             x = stage(x)
         x = self.last(self.pyramid(x))
@@ -298,6 +294,13 @@ class MotionNet(Pretrained, nn.Module):
         x = functional.interpolate(x, size, mode="bilinear")[:, :, :height, :width]
         second = _PIXELS if self.architecture["output"] == "doubled" else _RADIANS
         return torch.stack([_PIXELS * x[:, 0], second * x[:, 1]], dim=1)
+
+    def _shown(self, x: Tensor) -> Tensor:
+        """What the stages see of an image, at a stride of 4."""
+        if self.front is not None:
+            return functional.relu(self.stem(self.front(x)))
+        x = functional.relu(self.stem(2 * x - 1))
+        return functional.max_pool2d(x, 3, stride=2, padding=1)
 
 
 def _check_architecture(
