@@ -52,6 +52,37 @@ def test_a_short_run_beats_every_constant_motion(tmp_path):
     assert after.mse < 0.9 * after.constant < after.constant < before.mse
 
 
+class Leaves:
+    """Dead leaves, each under a motion of its own; the same 160 over and over."""
+
+    def __init__(self, seed):
+        self.record = {"leaves": seed}
+        self.blurs = CameraBlurs(DeadLeaves(160, objects=0, seed=seed), 48, CameraSettings(9))
+        self.kept = {}
+
+    def __len__(self):
+        return 160
+
+    def __getitem__(self, index):
+        index %= len(self)
+        if index not in self.kept:
+            self.kept[index] = self.blurs[index]
+        return self.kept[index]
+
+
+def test_squared_differences_show_the_motion_of_edges(tmp_path):
+    torch.manual_seed(0)
+    network = MotionNet(
+        18, width=4, blocks=(1, 1, 1, 1), output_stride=4, normalisation="layer",
+        front="differences",
+    )  # fmt: skip
+    settings = Settings(steps=60, batch_size=8, learning_rate=4e-3, decay="cosine", clip=10.0)
+    train(MotionTask(network, Leaves(0), "vector"), settings, tmp_path)
+    scores = motion_mse(network.eval(), Leaves(1), range(48))
+    assert scores.mse < 0.8 * scores.constant < scores.still
+    print(scores)
+
+
 def tiny_task(loss="vector", output="doubled"):
     torch.manual_seed(0)
     network = MotionNet(18, width=2, blocks=(1, 1, 1, 1), output=output)
