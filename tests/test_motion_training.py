@@ -57,7 +57,8 @@ class Leaves:
 
     def __init__(self, seed):
         self.record = {"leaves": seed}
-        self.blurs = CameraBlurs(DeadLeaves(160, objects=0, seed=seed), 48, CameraSettings(9))
+        leaves = DeadLeaves(160, objects=0, seed=seed)
+        self.blurs = CameraBlurs(leaves, 40, CameraSettings(13), seed=seed)
         self.kept = {}
 
     def __len__(self):
@@ -73,14 +74,13 @@ class Leaves:
 def test_squared_differences_show_the_motion_of_edges(tmp_path):
     torch.manual_seed(0)
     network = MotionNet(
-        18, width=4, blocks=(1, 1, 1, 1), output_stride=4, normalisation="layer",
+        18, width=6, blocks=(1, 1, 1, 1), output_stride=4, normalisation="layer",
         front="differences",
     )  # fmt: skip
-    settings = Settings(steps=60, batch_size=8, learning_rate=4e-3, decay="cosine", clip=10.0)
+    settings = Settings(steps=80, batch_size=16, learning_rate=4e-3, decay="cosine", clip=10.0)
     train(MotionTask(network, Leaves(0), "vector"), settings, tmp_path)
     scores = motion_mse(network.eval(), Leaves(1), range(48))
-    assert scores.mse < 0.8 * scores.constant < scores.still
-    print(scores)
+    assert scores.mse < 0.7 * scores.constant < scores.still
 
 
 def tiny_task(loss="vector", output="doubled"):
