@@ -156,7 +156,7 @@ def test_recipes_are_the_papers():
     task = task_of(small, examples_of(small), seed=1)
     again = task_of(small, examples_of(small), seed=1)
     assert torch.equal(task.data[5].observed, again.data[5].observed)
-    assert torch.equal(task.network.stem[0].weight, again.network.stem[0].weight)
+    assert torch.equal(task.network.stem.weight, again.network.stem.weight)
     other = task_of(small, examples_of(small, seed=2), seed=2)
     assert not torch.equal(task.data[5].observed, other.data[5].observed)
 
