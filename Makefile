@@ -67,7 +67,7 @@ bench-suite: $(STAMPS)/bench ## time the contenders under pytest-benchmark
 	$(BIN)/python -m pytest benchmarks/test_suite.py -o filterwarnings=default --benchmark-sort=mean \
 	  --benchmark-columns=min,median,rounds $(PYTEST_ARGS)
 
-calibrate: $(STAMPS)/test ## refit the constants by which method="auto" picks (half a minute, idle machine)
+calibrate: $(STAMPS)/test ## refit the constants by which method="auto" picks (five minutes, idle machine)
 	$(BIN)/python benchmarks/calibrate.py
 
 bench-memory: $(STAMPS)/test ## measure the peak memory of the native path at 4096x4096x3

@@ -8,8 +8,10 @@ time model of ``blurops/ops/basis_blur/tiling.py`` to the measured times by non-
 squares of relative errors, for each instruction set this processor has, and writes ``costs.json``.
 """
 
+import itertools
 import json
 import math
+import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,17 +33,16 @@ _MEMBERS = (
     "basis_blur_grad_kernels",
     "basis_blur_grad_mixing",
 )
+# The two that the others are made of.
+_TILED_MEMBERS = _MEMBERS[:2]
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """The best of a few runs."""
+    """One run, after one that warms the caches up."""
     call()
-    best = math.inf
-    for _ in range(_ROUNDS):
-        begin = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - begin)
-    return best
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
 
 
 def call_of(work: Work) -> Callable[[], object]:
@@ -67,18 +68,24 @@ def call_of(work: Work) -> Callable[[], object]:
 def tiled_cases() -> Iterator[tuple[Work, Tiling]]:
     """Square and oblong tiles, few and many taps, bases and channels, one part and several."""
     lengths = _native.module().tile_lengths()
-    for height, width in [(n, n) for n in lengths] + [(96, 144), (144, 96), (64, 192)]:
+    shapes = [(n, n) for n in lengths] + [(96, 144), (144, 96), (64, 192), (256, 128)]
+    for (height, width), member in itertools.product(shapes, _TILED_MEMBERS):
         for share in (0.15, 0.35, 0.5):
             taps = (2 * int(share * height / 2) + 1, 2 * int(share * width / 2) + 1)
             # Four tiles down and across, none of them cut off.
             size = (4 * (height - taps[0] + 1), 4 * (width - taps[1] + 1))
-            for channels, basis in ((1, 4), (1, 25), (3, 8), (3, 25)):
-                work = Work("basis_blur", 1, channels, basis, size, taps, 4)
+            # The more bases, the more the choice matters.
+            for channels, basis in ((1, 25), (3, 8), (3, 25)) + ((2, 1),) * (share == 0.35):
+                work = Work(member, 1, channels, basis, size, taps, 4)
                 yield work, Tiling(height, width)
-        for parts, channels, basis in ((2, 3, 25), (3, 3, 8), (2, 1, 4)):
+        # An image that no cache holds.
+        for side in (33,) if min(height, width) < 192 else (65, 129):
+            tiles = tiling.cut(Tiling(height, width), (side, side))
+            yield Work(member, 1, 3, 25, (1024, 1024), (side, side), 4), tiles
+        for parts, channels, basis in ((2, 3, 25), (3, 3, 8), (2, 3, 8)):
             taps = (height // 3 * parts | 1, width // 3 * parts | 1)
             size = (4 * (height - height // 3), 4 * (width - width // 3))
-            work = Work("basis_blur", 1, channels, basis, size, taps, 4)
+            work = Work(member, 1, channels, basis, size, taps, 4)
             yield work, Tiling(height, width, parts, parts)
 
 
@@ -102,18 +109,39 @@ def fit(rows: list[tuple[dict[str, float], float]]) -> dict[str, float]:
     return {name: float(f"{value:.4g}") for name, value in zip(names, constants, strict=True)}
 
 
+def measured(cases: list[tuple[Work, Tiling]]) -> list[float]:
+    """Nanoseconds of each case, the best of several rounds through all of them.
+
+    A machine has faster and slower minutes: in an order that says nothing they favour nobody.
+    """
+    order = list(range(len(cases)))
+    best = [math.inf] * len(cases)
+    for round_ in range(_ROUNDS):
+        random.Random(round_).shuffle(order)
+        for i in order:
+            work, tiles = cases[i]
+            with tiling.forced(tiles):
+                best[i] = min(best[i], 1e9 * seconds(call_of(work)))
+    return best
+
+
 def calibrate(isa: str) -> dict[str, float]:
     """The constants of one instruction set, in nanoseconds."""
     _native.module().force_isa(isa)
     costs: dict[str, float] = {}
-    for cases in (tiled_cases(), direct_cases()):
-        rows = []
-        for work, tiles in cases:
-            with tiling.forced(tiles):
-                nanoseconds = 1e9 * seconds(call_of(work))
-            features = tiling.tiled_features(work, tiles) if tiles.height else None
-            rows.append((features or tiling.direct_features(work), nanoseconds))
-        costs |= fit(rows)
+    tiled, direct = list(tiled_cases()), list(direct_cases())
+    costs |= fit(
+        [
+            (tiling.tiled_features(*case, threads=1), time_)
+            for case, time_ in zip(tiled, measured(tiled), strict=True)
+        ]
+    )
+    costs |= fit(
+        [
+            (tiling.direct_features(work), time_)
+            for (work, _), time_ in zip(direct, measured(direct), strict=True)
+        ]
+    )
     return costs
 
 

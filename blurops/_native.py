@@ -88,8 +88,8 @@ def call_on_stream(launcher: str, device: torch.device, *args: Any) -> None:
 
 
 def ask(function: str, *args: Any) -> Any:
-    """A number that the native module knows."""
-    return getattr(_C, function)(*args)
+    """What the native module knows; tensors as :func:`call` passes them."""
+    return getattr(_C, function)(*map(_raw, args))
 
 
 def fill(struct: str | Any, **fields: Any) -> Any:

@@ -259,6 +259,11 @@ PYBIND11_MODULE(_C, module) {
 #endif
 
   module.def("tile_lengths", &blurops::tile_lengths);
+  module.def("kernel_support",
+             [](int dtype, int64_t count, int64_t height, int64_t width, uintptr_t kernels) {
+               return blurops::kernel_support(static_cast<blurops::DType>(dtype), count, height,
+                                              width, reinterpret_cast<const void*>(kernels));
+             });
 
   module.def("isa", [] { return blurops::isa_name(blurops::active_isa()); });
   module.def("available_isas", &blurops::available_isas);

@@ -4,9 +4,12 @@
 And what they must not: a single coefficient that is not zero, a NaN.
 """
 
+import functools
+
 import pytest
 import torch
 
+from blurops import _native
 from blurops._check import BOUNDARIES
 from blurops.ops.basis_blur import tiling
 from blurops.ops.basis_blur.tiling import DIRECT, Tiling
@@ -137,6 +140,66 @@ def test_one_basis_for_all(boundary, channels):
     shape = FIELD._replace(channels=channels, basis=1)
     assert_family(shape, TILES, boundary, seed=17)
     assert_family(shape, TILES, boundary, seed=17, change=dark)
+
+
+@pytest.mark.parametrize("tiles", [TILES, Tiling(64, 64, 2, 3)], ids=["whole", "parts"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_tiles_that_share_transforms(tiles, channels):
+    """Under a single basis neighbours do; here some mix nothing, and some see nothing."""
+
+    def dark(tensors):
+        tensors["mixing"][..., :54, 54:108] = 0
+        tensors["image"][..., :50, :] = 0
+        tensors["grad"][..., 60:] = 0
+
+    for boundary, size in (("reflect", (120, 170)), ("valid", (150, 70)), ("circular", (54, 54))):
+        for shared in (True, False):
+            shape = Shape(2, channels, *size, 1, 13, 11, kernels_shared=shared)
+            assert_family(shape, tiles, boundary, seed=27)
+            assert_family(shape, tiles, boundary, seed=27, change=dark)
+
+
+@pytest.mark.parametrize("member", ["basis_blur", "basis_blur_adjoint"])
+def test_a_tile_that_mixes_nothing_leaves_its_neighbour_alone(member):
+    tensors = family_tensors(FIELD._replace(channels=1, basis=1), "zeros", torch.float32, 29)
+    tensors["mixing"][..., :54] = 0
+    poisoned = dict(tensors, image=tensors["image"].clone(), grad=tensors["grad"].clone())
+    poisoned["image"][..., :40] = torch.nan
+    poisoned["grad"][..., :54] = torch.nan
+    with tiling.forced(TILES):
+        got, expected = (
+            call(member, args, boundary="zeros", backend="native")
+            for given in (poisoned, tensors)
+            for case, args in members(given, FIELD)
+            if case.name == member
+        )
+    assert torch.equal(got, expected)
+    assert expected.any()
+
+
+def test_channels_that_are_shared_out_are_as_they_would_be_together():
+    """Of one image a group of the adjoint has few tiles, whose channels threads share out."""
+    tensors = family_tensors(FIELD._replace(count=1), "reflect", torch.float32, 31)
+    args = {case.name: args for case, args in members(tensors, FIELD)}["basis_blur_adjoint"]
+    with tiling.forced(TILES):
+        alone = call("basis_blur_adjoint", args, backend="native")
+        many = (args[0].expand(8, -1, -1, -1), *args[1:])
+        together = call("basis_blur_adjoint", many, backend="native")
+    assert torch.equal(together, alone.expand_as(together))
+
+
+@pytest.mark.parametrize("dtype", _native.DTYPE_CODES, ids=lambda dtype: str(dtype)[6:])
+def test_the_support_of_kernels(dtype):
+    """A negative zero is one; a NaN and the smallest number are not."""
+    kernels = torch.full((2, 9, 11), -0.0, dtype=dtype)
+    ask = functools.partial(_native.ask, "kernel_support", _native.DTYPE_CODES[dtype], 2, 9, 11)
+    assert ask(kernels)[:2] == [9, 0]
+    kernels[1, 6, 2] = torch.nan
+    assert ask(kernels) == [6, 7, 2, 3]
+    kernels[0, 3, 8] = torch.finfo(dtype).smallest_normal
+    assert ask(kernels) == [3, 7, 2, 9]
+    kernels[0, 4, 10], kernels[1, 8, 0] = 1, -1
+    assert ask(kernels) == [3, 9, 0, 11]
 
 
 def test_more_single_kernels_than_memory_is_taken_for():

@@ -3,6 +3,7 @@
 // al., eq. 2.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "common/boundary.h"
@@ -35,6 +36,11 @@ struct Problem {
   bool mixing_batched;         // mixing is (N, B, out_height, out_width), else (1, ...)
   Tiling tiling;
 };
+
+// The smallest rectangle that holds every tap that is not zero of `count` contiguous kernels: top,
+// bottom, left, right, the ends excluded; bottom is 0 where all taps are zero.
+std::array<int64_t, 4> kernel_support(DType dtype, int64_t count, int64_t height, int64_t width,
+                                      const void* kernels);
 
 // Takes finished values of the blurred image in place of its storage: `count` values (double when
 // the images are, else float) of sample n, channel c, row y, columns x .. x + count - 1. Called

@@ -33,16 +33,14 @@ void backward_tile(const TilePlan& plan, const Tile& tile, TileScratch<A>& s) {
   load_spectra<T>(plan, tile, plan.image, 0, s);
   if (plan.target) clear(s.adjoint, p.channels * parts * spectrum);
   if (plan.out) clear(s.sums, 2 * s.plane);
-  const int64_t columns = s.stride / s.transform.kLanes;
-  const int64_t steps =
-      drawn.count() * columns + (plan.out ? s.live.count() * s.transform.blocks() : 0);
+  const int64_t transforms = drawn.count() + (plan.out ? s.live.count() : 0);
   list_neighbours(plan, s);
   for (int64_t pair = 0; pair < plan.pairs; ++pair) {
     const A* kernels = pair_spectrum(plan, tile.n, s.pairs[pair], s);
     A* products = s.products + (plan.partial ? pair * parts * spectrum : 0);
     const bool mixed = (plan.target || plan.partial) && drawn.count() > 0 &&
                        load_mixing<T>(plan, tile, s.pairs[pair], s.transform.y.size, s);
-    auto fetch = mixed ? prefetch_after<T>(plan, tile, pair, steps, s) : Prefetch();
+    auto fetch = mixed ? prefetch_after<T>(plan, tile, pair, transforms, s) : Prefetch();
     for (int64_t c : drawn) {
       const bool seen = s.live.has(c);
       if (plan.out && seen) add_responses(plan, tile, c, kernels, s.sums, s, fetch);

@@ -26,6 +26,8 @@ constexpr int64_t kFusedProductBytes = int64_t{8} << 20;
 constexpr int64_t kOwnBytes = int64_t{16} << 20;
 // The same of a bank that pixels pick from, which may hold hundreds.
 constexpr int64_t kBankBytes = int64_t{64} << 20;
+// Units that keep the usual number of threads busy.
+constexpr int64_t kBusyUnits = 8;
 // Partial sums of the kernel gradient, in bytes, whatever the number of threads.
 constexpr int64_t kPartialBytes = int64_t{6} << 20;
 
@@ -123,6 +125,9 @@ struct TileLaunch {
     if (plan.owners > 0 && bytes * kernels.spectrum_bytes(plan) <= own_bytes()) {
       plan.own_index = own_index.data();
     }
+    // Planes that share transforms in a tile must be all of its channels.
+    const bool odd = p.channels % 2 == 1 && plan.channel_group == p.channels;
+    if (p.basis == 1 && odd && plan.own_index && !plan.picks) plan.together = 2;
   }
 
   int64_t own_bytes() const { return plan.picks ? kBankBytes : kOwnBytes; }
@@ -249,25 +254,36 @@ void blur_tiles(TileLaunch& launch, const void* image, const void* kernels, void
   launch.plan.out = out;
   prefer_large_pages(out, p.count * p.channels * p.out_height * p.out_width * size_of(p.dtype));
   launch.transform_kernels(kernels, threads);
-  launch.run(launch.kernels.blur[code(p)], p.count * launch.tiles(), threads);
+  const int64_t units = p.count * ceil_div(launch.tiles(), launch.plan.together);
+  launch.run(launch.kernels.blur[code(p)], units, threads);
 }
 
 // The adjoint's tiles, group by group.
 void fold_tiles(TileLaunch& launch, const void* image, const void* kernels, void* out,
                 int threads) {
-  const Problem& problem = launch.plan.problem;
-  launch.plan.first = image;
+  TilePlan& plan = launch.plan;
+  const Problem& problem = plan.problem;
+  plan.first = image;
   launch.transform_kernels(kernels, threads);
   const Target target(problem, out);
-  launch.plan.target = target.memory();
-  const Workers workers(TileLaunch::threads_for(problem.count * launch.tiles(), threads),
-                        launch.kernels.scratch_bytes(launch.plan));
-  const TileUnit tile = launch.kernels.adjoint[code(problem)];
-  for (const auto& group : tile_groups(launch)) {
-    const int64_t each = static_cast<int64_t>(group.size());
-    workers.run(problem.count * each, [&](int64_t i, void* scratch) {
-      tile(launch.plan, i / each * launch.tiles() + group[i % each], scratch);
-    });
+  plan.target = target.memory();
+  const auto groups = tile_groups(launch);
+  int64_t largest = 0;
+  for (const auto& group : groups) {
+    largest = std::max(largest, ceil_div(static_cast<int64_t>(group.size()), plan.together));
+  }
+  // Large kernels leave few tiles to a group: their channels are units of their own then.
+  if (plan.together == 1 && problem.count * largest < kBusyUnits) {
+    plan.channel_group = 1;
+    plan.turns = std::max<int64_t>(problem.channels, 1);
+  }
+  const Workers workers(TileLaunch::threads_for(problem.count * largest * plan.turns, threads),
+                        launch.kernels.scratch_bytes(plan));
+  for (const auto& group : groups) {
+    plan.group = group.data();
+    plan.group_size = static_cast<int64_t>(group.size());
+    const int64_t sets = ceil_div(plan.group_size, plan.together);
+    launch.run(workers, launch.kernels.adjoint[code(problem)], problem.count * sets * plan.turns);
   }
   target.finish();
 }

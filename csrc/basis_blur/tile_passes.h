@@ -24,12 +24,8 @@ void list_neighbours(const TilePlan& plan, TileScratch<A>& s) {
 
 // Lists the pairs of bases that a tile mixes, `index` being its place in the plan.
 template <typename A>
-Pairing list_pairs(const TilePlan& plan, int64_t n, int64_t index, TileScratch<A>& s) {
+Pairing list_pairs_of(const TilePlan& plan, int64_t n, int64_t index, TileScratch<A>& s) {
   const Problem& p = plan.problem;
-  if (!plan.active) {
-    list_neighbours(plan, s);
-    return Pairing::kNeighbours;
-  }
   s.pair_count = 0;
   const auto add = [&](BasisPair pair) { s.pairs[s.pair_count++] = pair; };
   const int64_t tiles = plan.tiles_down * plan.tiles_across;
@@ -55,6 +51,25 @@ Pairing list_pairs(const TilePlan& plan, int64_t n, int64_t index, TileScratch<A
   }
   if (waiting != BasisPair::kNone) add({waiting, BasisPair::kNone});
   return pairing;
+}
+
+// The same for the tiles of a unit, which mix the same basis, if any, where they are several.
+template <typename A>
+Pairing list_pairs(const TilePlan& plan, TileSet& tiles, TileScratch<A>& s) {
+  if (!plan.active) {
+    list_neighbours(plan, s);
+    return Pairing::kNeighbours;
+  }
+  if (tiles.count == 1) return list_pairs_of(plan, tiles[0].n, tiles.index[0], s);
+  int64_t mixed = 0;
+  for (int64_t i = 0; i < tiles.count; ++i) {
+    list_pairs_of(plan, tiles[i].n, tiles.index[i], s);
+    tiles.mixed[i] = s.pair_count > 0;
+    mixed += s.pair_count;
+  }
+  s.pairs[0] = {0, BasisPair::kNone};
+  s.pair_count = smaller(mixed, 1);
+  return Pairing::kAlone;
 }
 
 // F of a pair: made before, or now of the two kernels' own spectra.
@@ -118,32 +133,6 @@ void load_spectra(const TilePlan& plan, const Tile& tile, const void* image, int
   }
 }
 
-// One spectrum for channels c and, where it is one of the `count`, c + 1, in the place of the
-// first channel's. Those that are not zero are live.
-template <typename T, typename A>
-void load_spectrum_of_two(const TilePlan& plan, const Tile& tile, const void* image, int64_t c0,
-                          int64_t c, int64_t count, TileScratch<A>& s) {
-  const Problem& p = plan.problem;
-  bool any[2] = {};
-  for (int64_t part = 0; part < plan.parts; ++part) {
-    for (int64_t i = 0; i < 2; ++i) {
-      A* window = s.window + i * s.spectrum / 2;
-      if (c + i < count) {
-        const T* from = plane_of<T>(image, tile.n, c0 + c + i, p.channels, p.height * p.width);
-        any[i] |= load_window(plan, tile, from, part, s.transform, window);
-      } else {
-        clear(window, s.spectrum / 2);
-      }
-    }
-    if (plan.parts == 1 && !any[0] && !any[1]) break;
-    transform_windows(s, s.spectra + part * s.spectrum);
-  }
-  s.live.clear();
-  for (int64_t i = 0; i < 2; ++i) {
-    if (any[i]) s.live.add(c + i);
-  }
-}
-
 // Values of channels c0 .. c0 + count - 1 at a tile; those that are not zero are live.
 template <typename T, typename A>
 void load_pixels(const TilePlan& plan, const Tile& tile, const void* image, int64_t c0,
@@ -192,17 +181,20 @@ BLUROPS_INLINE void respond(const TilePlan& plan, const Tile& tile, const A* ima
     });
   }
   for (int x0 = 0; x0 < columns; x0 += t.kLanes) {
+    fetch.step();
     inverse_columns(t, x0, s.half, s.work, [=](int y, auto value) {
       if (y < rows) store(y * stride + x0, value);
     });
   }
 }
 
-// Of the pair that follows the i-th of the list, in `steps` steps.
+// Of the pair that follows the i-th of the list, over `transforms` calls of respond() or
+// transform_mixed(), which take a step with every vector of columns and every block of rows.
 template <typename T, typename A>
-Prefetch prefetch_after(const TilePlan& plan, const Tile& tile, int64_t i, int64_t steps,
+Prefetch prefetch_after(const TilePlan& plan, const Tile& tile, int64_t i, int64_t transforms,
                         const TileScratch<A>& s) {
   if (i + 1 == s.pair_count || plan.picks) return {};
+  const int64_t steps = transforms * (s.stride / s.transform.kLanes + s.transform.blocks());
   return {plan, tile, static_cast<const T*>(plan.mixing), s.pairs[i + 1], steps};
 }
 
@@ -215,13 +207,18 @@ void store_plane(const TilePlan& plan, const Tile& tile, int64_t stride, const A
   }
 }
 
-// What is transformed: v (first + i second), planes of pixels.
+// What is transformed, planes of pixels: a channel times the mixing of a pair of bases,
+// v (first + i second).
 template <typename A>
 struct Mixed {
   const A *v, *first, *second;
+
+  BLUROPS_INLINE Pair<typename Simd<A>::Vec> at(int64_t i) const {
+    const auto value = Simd<A>::read(v + i);
+    return {value * Simd<A>::read(first + i), value * Simd<A>::read(second + i)};
+  }
 };
 
-// The mixing of a pair of bases times one channel.
 template <typename A>
 Mixed<A> mixed_channel(const TileScratch<A>& s, int64_t channel) {
   return {s.pixels + channel * s.plane, s.mixing, s.mixing + s.plane};
@@ -229,25 +226,22 @@ Mixed<A> mixed_channel(const TileScratch<A>& s, int64_t channel) {
 
 // add(offset in the spectra of all parts, P) with P the spectrum of what is mixed over a tile, the
 // same for every part.
-template <typename A, typename Add>
-BLUROPS_INLINE void transform_mixed(const TilePlan& plan, const Tile& tile, Mixed<A> mixed,
+template <typename A, typename Planes, typename Add>
+BLUROPS_INLINE void transform_mixed(const TilePlan& plan, const Tile& tile, Planes mixed,
                                     TileScratch<A>& s, Prefetch& fetch, Add add) {
-  using V = Simd<A>;
   const TileTransform<A> t = s.transform;
-  const A *pixels = mixed.v, *first = mixed.first, *second = mixed.second;
   const int64_t stride = s.stride, spectrum = s.spectrum, parts = plan.parts;
   const int rows = static_cast<int>(tile.rows);
   int x0 = 0;
   for (; x0 < tile.columns; x0 += t.kLanes) {
     fetch.step();
-    forward_columns(t, x0, rows, s.half, s.work, [=](int y) {
-      const int64_t i = y * stride + x0;
-      const auto v = V::read(pixels + i);
-      return Pair<typename V::Vec>{v * V::read(first + i), v * V::read(second + i)};
-    });
+    forward_columns(t, x0, rows, s.half, s.work, [=](int y) { return mixed.at(y * stride + x0); });
   }
   const auto rows_pass = [&](auto store) {
-    for (int b = 0; b < t.blocks(); ++b) forward_rows(t, b, x0, s.half, s.work, store);
+    for (int b = 0; b < t.blocks(); ++b) {
+      fetch.step();
+      forward_rows(t, b, x0, s.half, s.work, store);
+    }
   };
   if (parts == 1) {
     rows_pass(add);
@@ -258,14 +252,30 @@ BLUROPS_INLINE void transform_mixed(const TilePlan& plan, const Tile& tile, Mixe
   }
 }
 
+// The part of the extended image that one part of the kernels sees from a tile; empty beyond it.
+struct Reach {
+  int64_t top, left, rows, columns;
+
+  Reach(const TilePlan& plan, const Tile& tile, int64_t part)
+      : top(tile.y + part / plan.problem.tiling.parts_across * plan.part_height),
+        left(tile.x + part % plan.problem.tiling.parts_across * plan.part_width),
+        rows(smaller(tile.rows + plan.part_height - 1, plan.extended_rows - top)),
+        columns(smaller(tile.columns + plan.part_width - 1, plan.extended_columns - left)) {}
+
+  bool empty() const { return rows <= 0 || columns <= 0; }
+};
+
 // Add a window to the target, each value where the boundary read it.
 template <typename A>
-void add_window(const TilePlan& plan, int64_t top, int64_t left, int64_t rows, int64_t columns,
-                const A* window, int64_t width, A* target) {
-  const int64_t* map = plan.column_map + left;
+void add_window(const TilePlan& plan, const Tile& tile, int64_t part, const A* window,
+                int64_t width, A* target) {
+  const Reach reach(plan, tile, part);
+  if (reach.empty()) return;
+  const int64_t columns = reach.columns;
+  const int64_t* map = plan.column_map + reach.left;
   const bool plain = map[0] >= 0 && map[columns - 1] - map[0] == columns - 1;
-  for (int64_t u = 0; u < rows; ++u) {
-    const int64_t row = plan.row_map[top + u];
+  for (int64_t u = 0; u < reach.rows; ++u) {
+    const int64_t row = plan.row_map[reach.top + u];
     if (row < 0) continue;
     A* to = target + row * plan.problem.width;
     const A* from = window + u * width;
@@ -280,20 +290,13 @@ void add_window(const TilePlan& plan, int64_t top, int64_t left, int64_t rows, i
   }
 }
 
-// Add the inverse of `sums`, its real part to one target and its imaginary part to another, or to
-// one of them, the other being null.
-template <typename A>
-void fold(const TilePlan& plan, const Tile& tile, const A* sums, int64_t part, A* target, A* other,
-          TileScratch<A>& s) {
+// The inverse of `sums` in the window: its real part and, of two that share a transform, its
+// imaginary part. `extent` is the largest of their tiles.
+template <bool kTwo, typename A>
+void invert_sums(const Tile& extent, const TilePlan& plan, const A* sums, TileScratch<A>& s) {
   using V = Simd<A>;
   const TileTransform<A> t = s.transform;
-  const int64_t parts_across = plan.problem.tiling.parts_across;
-  const int64_t top = tile.y + part / parts_across * plan.part_height;
-  const int64_t left = tile.x + part % parts_across * plan.part_width;
-  const int64_t rows = smaller(tile.rows + plan.part_height - 1, plan.extended_rows - top);
-  const int64_t columns = smaller(tile.columns + plan.part_width - 1, plan.extended_columns - left);
-  if (rows <= 0 || columns <= 0) return;
-  const int64_t width = t.x.size;
+  const int64_t width = t.x.size, columns = extent.columns + plan.part_width - 1;
   A *first = s.window, *second = s.window + t.y.size * width;
   for (int b = 0; b < t.blocks(); ++b) {
     inverse_rows(t, b, static_cast<int>(columns), s.half, s.work,
@@ -302,11 +305,9 @@ void fold(const TilePlan& plan, const Tile& tile, const A* sums, int64_t part, A
   for (int x0 = 0; x0 < columns; x0 += t.kLanes) {
     inverse_columns(t, x0, s.half, s.work, [=](int y, auto value) {
       V::write(first + y * width + x0, value.re);
-      V::write(second + y * width + x0, value.im);
+      if (kTwo) V::write(second + y * width + x0, value.im);
     });
   }
-  if (target) add_window(plan, top, left, rows, columns, first, width, target);
-  if (other) add_window(plan, top, left, rows, columns, second, width, other);
 }
 
 }  // namespace

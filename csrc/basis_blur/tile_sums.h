@@ -41,24 +41,9 @@ void add_blurred(const TilePlan& plan, const Tile& tile, int64_t channel, const 
           });
 }
 
-// The responses of two channels that share a spectrum to one basis, times its mixing.
-template <typename A>
-void blur_two(const TilePlan& plan, const Tile& tile, int64_t channel, const A* kernels,
-              TileScratch<A>& s) {
-  using V = Simd<A>;
-  const A* mixing = s.mixing;
-  A *first = s.sums + channel * s.plane, *second = first + s.plane;
-  Prefetch nothing;
-  respond(plan, tile, s.spectra, kernels, s, nothing, [=](int64_t i, auto value) {
-    const auto m = V::read(mixing + i);
-    V::write(first + i, m * value.re);
-    V::write(second + i, m * value.im);
-  });
-}
-
 // The sums of the adjoint, those of a pair's products, or both, of a channel's pixels.
-template <typename A>
-void add_folded(const TilePlan& plan, const Tile& tile, Mixed<A> mixed, const A* kernels, A* sums,
+template <typename A, typename Planes>
+void add_folded(const TilePlan& plan, const Tile& tile, Planes mixed, const A* kernels, A* sums,
                 TileScratch<A>& s, Prefetch& fetch) {
   transform_mixed(plan, tile, mixed, s, fetch, [=](int64_t i, auto value) {
     write_pair(sums + i, plus_folded(read_pair(sums + i), value, read_pair(kernels + i)));
@@ -121,8 +106,9 @@ void fold_sums(const TilePlan& plan, const Tile& tile, int64_t c0, const Channel
   for (int64_t c : live) {
     A* target = static_cast<A*>(plan.target) + (tile.n * p.channels + c0 + c) * p.height * p.width;
     for (int64_t part = 0; part < plan.parts; ++part) {
-      fold(plan, tile, s.adjoint + (c * plan.parts + part) * s.spectrum, part, target,
-           static_cast<A*>(nullptr), s);
+      if (Reach(plan, tile, part).empty()) continue;
+      invert_sums<false>(tile, plan, s.adjoint + (c * plan.parts + part) * s.spectrum, s);
+      add_window(plan, tile, part, s.window, s.transform.x.size, target);
     }
   }
 }

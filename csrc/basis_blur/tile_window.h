@@ -23,12 +23,46 @@ TileTransform<A> transform_of(const TilePlan& plan) {
 struct Tile {
   int64_t n, y, x;        // first blurred pixel
   int64_t rows, columns;  // blurred pixels, fewer at the last border
+  Tile() = default;
   Tile(const TilePlan& plan, int64_t sample, int64_t tile)
       : n(sample),
         y(tile / plan.tiles_across * plan.rows),
         x(tile % plan.tiles_across * plan.columns),
         rows(smaller(plan.rows, plan.problem.out_height - y)),
         columns(smaller(plan.columns, plan.problem.out_width - x)) {}
+};
+
+// The tiles of a unit, TilePlan::together of them or, at the end of a sample or of a group, fewer.
+struct TileSet {
+  int64_t count = 0;
+  int64_t index[2];              // places in the plan
+  bool mixed[2] = {true, true};  // whether the mixing is anything but zero
+
+  TileSet(const TilePlan& plan, int64_t unit) {
+    const int64_t all = plan.group ? plan.group_size : plan.tiles_down * plan.tiles_across;
+    const int64_t units = (all + plan.together - 1) / plan.together;
+    const int64_t begin = unit % units * plan.together;
+    for (int64_t i = begin; i < smaller(begin + plan.together, all); ++i) {
+      index[count] = plan.group ? plan.group[i] : i;
+      tiles_[count] = Tile(plan, unit / units, index[count]);
+      ++count;
+    }
+  }
+
+  const Tile& operator[](int64_t i) const { return tiles_[i]; }
+
+  // The first tile, as large as the largest.
+  Tile extent() const {
+    Tile tile = tiles_[0];
+    if (count == 2) {
+      tile.rows = tile.rows < tiles_[1].rows ? tiles_[1].rows : tile.rows;
+      tile.columns = tile.columns < tiles_[1].columns ? tiles_[1].columns : tile.columns;
+    }
+    return tile;
+  }
+
+ private:
+  Tile tiles_[2];
 };
 
 // The channels of a group, ascending, that something is done for.
@@ -100,9 +134,10 @@ struct TileScratch {
     // The adjoint alone has no spectra of an image.
     adjoint = plan.image && plan.target ? take(group * plan.parts * spectrum) : spectra;
     mixing = take(2 * plane);
-    pixels = take(group * plane);
-    // Even for channels that share transforms.
-    sums = take(plan.keeps_all_bases ? sums_count * plane : (group + 1) / 2 * 2 * plane);
+    // Even for planes that share transforms.
+    const int64_t planes = (plan.together * group + 1) / 2 * 2;
+    pixels = take(planes * plane);
+    sums = take(plan.keeps_all_bases ? sums_count * plane : planes * plane);
     products = take(plan.pair_group * plan.parts * spectrum);
     paired = take(plan.own_index ? plan.parts * spectrum : 0);
     pairs = reinterpret_cast<BasisPair*>(

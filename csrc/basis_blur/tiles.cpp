@@ -3,6 +3,7 @@
 // instruction set.
 #include "basis_blur/tiles.h"
 
+#include "basis_blur/tile_alone.h"
 #include "basis_blur/tile_backward.h"
 
 namespace blurops {
@@ -51,25 +52,23 @@ void blur_channels(const TilePlan& plan, const Tile& tile, int64_t c0, int64_t c
   for (int64_t i = 0; i < s.pair_count && s.live.count() > 0; ++i) {
     load_mixing<T>(plan, tile, s.pairs[i], tile.rows, s);
     const A* kernels = pair_spectrum(plan, tile.n, s.pairs[i], s);
-    auto fetch = prefetch_after<T>(plan, tile, i, s.live.count() * s.transform.blocks(), s);
+    auto fetch = prefetch_after<T>(plan, tile, i, s.live.count(), s);
     for (int64_t c : s.live) add_blurred(plan, tile, c, kernels, s, fetch);
   }
 }
 
-// The same where a tile mixes one basis: two channels at a time.
+// The sums of one channel are the blurred tile's.
 template <typename T, typename A>
-void blur_channels_alone(const TilePlan& plan, const Tile& tile, int64_t c0, int64_t count,
-                         TileScratch<A>& s) {
-  load_mixing<T>(plan, tile, s.pairs[0], tile.rows, s);
-  const A* kernels = pair_spectrum(plan, tile.n, s.pairs[0], s);
-  for (int64_t c = 0; c < count; c += 2) {
-    load_spectrum_of_two<T>(plan, tile, plan.first, c0, c, count, s);
-    if (s.live.count() == 0) continue;
-    blur_two(plan, tile, c, kernels, s);
-    // Rounding of the one is not to be seen in the other where that is zero.
-    for (int64_t i = c; i < c + 2; ++i) {
-      if (!s.live.has(i)) clear(s.sums + i * s.plane, s.plane);
-    }
+void put_tile(const TilePlan& plan, const Tile& tile, int64_t channel, const A* sums,
+              int64_t stride) {
+  const Problem& p = plan.problem;
+  if (!plan.epilogue) {
+    const int64_t plane = (tile.n * p.channels + channel) * p.out_height * p.out_width;
+    return store_plane(plan, tile, stride, sums, static_cast<T*>(plan.out) + plane);
+  }
+  for (int64_t y = 0; y < tile.rows; ++y) {
+    plan.epilogue->row(plan.epilogue->context, tile.n, channel, tile.y + y, tile.x, tile.columns,
+                       sums + y * stride);
   }
 }
 
@@ -78,28 +77,18 @@ void blur_tile(const TilePlan& plan, int64_t unit, void* memory) {
   using A = ComputeOf<T>;
   const Problem& p = plan.problem;
   TileScratch<A> s(plan, memory);
-  const int64_t tiles = plan.tiles_down * plan.tiles_across;
-  const Tile tile(plan, unit / tiles, unit % tiles);
-  const Pairing pairing = list_pairs(plan, tile.n, unit % tiles, s);
+  TileSet tiles(plan, unit);
+  const Pairing pairing = list_pairs(plan, tiles, s);
   for (int64_t c0 = 0; c0 < p.channels; c0 += plan.channel_group) {
     const int64_t count = smaller(plan.channel_group, p.channels - c0);
-    clear(s.sums, count * s.plane);
+    clear(s.sums, tiles.count * count * s.plane);
     if (pairing == Pairing::kAlone) {
-      blur_channels_alone<T>(plan, tile, c0, count, s);
+      blur_alone<T>(plan, tiles, c0, count, s);
     } else {
-      blur_channels<T>(plan, tile, c0, count, s);
+      blur_channels<T>(plan, tiles[0], c0, count, s);
     }
-    for (int64_t c = 0; c < count; ++c) {
-      const A* sums = s.sums + c * s.plane;
-      if (plan.epilogue) {
-        for (int64_t y = 0; y < tile.rows; ++y) {
-          plan.epilogue->row(plan.epilogue->context, tile.n, c0 + c, tile.y + y, tile.x,
-                             tile.columns, sums + y * s.stride);
-        }
-      } else {
-        const int64_t plane = (tile.n * p.channels + c0 + c) * p.out_height * p.out_width;
-        store_plane(plan, tile, s.stride, sums, static_cast<T*>(plan.out) + plane);
-      }
+    for (int64_t i = 0; i < tiles.count * count; ++i) {
+      put_tile<T>(plan, tiles[i / count], c0 + i % count, s.sums + i * s.plane, s.stride);
     }
   }
 }
@@ -113,8 +102,7 @@ void fold_channels(const TilePlan& plan, const Tile& tile, int64_t c0, int64_t c
   for (int64_t i = 0; i < s.pair_count && s.live.count() > 0; ++i) {
     load_mixing<T>(plan, tile, s.pairs[i], s.transform.y.size, s);
     const A* kernels = pair_spectrum(plan, tile.n, s.pairs[i], s);
-    auto fetch =
-        prefetch_after<T>(plan, tile, i, s.live.count() * s.stride / s.transform.kLanes, s);
+    auto fetch = prefetch_after<T>(plan, tile, i, s.live.count(), s);
     for (int64_t c : s.live) {
       add_folded(plan, tile, mixed_channel(s, c), kernels, s.adjoint + c * size, s, fetch);
     }
@@ -122,47 +110,22 @@ void fold_channels(const TilePlan& plan, const Tile& tile, int64_t c0, int64_t c
   fold_sums(plan, tile, c0, s.live, s);
 }
 
-// The same where a tile mixes one basis: two channels at a time.
-template <typename T, typename A>
-void fold_channels_alone(const TilePlan& plan, const Tile& tile, int64_t c0, int64_t count,
-                         TileScratch<A>& s) {
-  const Problem& p = plan.problem;
-  load_mixing<T>(plan, tile, s.pairs[0], s.transform.y.size, s);
-  const A* kernels = pair_spectrum(plan, tile.n, s.pairs[0], s);
-  const A* zeros = s.mixing + s.plane;  // of the basis that there is not
-  Prefetch nothing;
-  const int64_t size = p.height * p.width;
-  A* targets = static_cast<A*>(plan.target) + (tile.n * p.channels + c0) * size;
-  for (int64_t c = 0; c < count; c += 2) {
-    const bool first = s.live.has(c), second = s.live.has(c + 1);
-    if (!first && !second) continue;
-    const A* pixels = s.pixels + c * s.plane;
-    clear(s.adjoint, plan.parts * s.spectrum);
-    add_folded(plan, tile, Mixed<A>{s.mixing, pixels, second ? pixels + s.plane : zeros}, kernels,
-               s.adjoint, s, nothing);
-    for (int64_t part = 0; part < plan.parts; ++part) {
-      fold(plan, tile, s.adjoint + part * s.spectrum, part, first ? targets + c * size : nullptr,
-           second ? targets + (c + 1) * size : nullptr, s);
-    }
-  }
-}
-
 template <typename T>
 void adjoint_tile(const TilePlan& plan, int64_t unit, void* memory) {
   using A = ComputeOf<T>;
   const Problem& p = plan.problem;
   TileScratch<A> s(plan, memory);
-  const int64_t tiles = plan.tiles_down * plan.tiles_across;
-  const Tile tile(plan, unit / tiles, unit % tiles);
-  const Pairing pairing = list_pairs(plan, tile.n, unit % tiles, s);
+  TileSet tiles(plan, unit / plan.turns);
+  const Pairing pairing = list_pairs(plan, tiles, s);
   if (s.pair_count == 0) return;
-  for (int64_t c0 = 0; c0 < p.channels; c0 += plan.channel_group) {
-    const int64_t count = smaller(plan.channel_group, p.channels - c0);
-    load_pixels<T>(plan, tile, plan.first, c0, count, s.transform.y.size, s);
+  const int64_t group = plan.channel_group;
+  for (int64_t c0 = unit % plan.turns * group; c0 < p.channels; c0 += plan.turns * group) {
+    const int64_t count = smaller(group, p.channels - c0);
     if (pairing == Pairing::kAlone) {
-      fold_channels_alone<T>(plan, tile, c0, count, s);
+      fold_alone<T>(plan, tiles, c0, count, s);
     } else {
-      fold_channels<T>(plan, tile, c0, count, s);
+      load_pixels<T>(plan, tiles[0], plan.first, c0, count, s.transform.y.size, s);
+      fold_channels<T>(plan, tiles[0], c0, count, s);
     }
   }
 }
@@ -227,9 +190,9 @@ template <typename T>
 void grad_weight_tile(const TilePlan& plan, int64_t unit, void* memory) {
   using A = ComputeOf<T>;
   TileScratch<A> s(plan, memory);
-  const int64_t tiles = plan.tiles_down * plan.tiles_across;
-  const Tile tile(plan, unit / tiles, unit % tiles);
-  list_pairs(plan, tile.n, unit % tiles, s);
+  TileSet tiles(plan, unit);
+  const Tile tile = tiles[0];
+  list_pairs(plan, tiles, s);
   Prefetch nothing;
   load_pixels<T>(plan, tile, plan.first, 0, plan.problem.channels, tile.rows, s);
   load_spectra<T>(plan, tile, plan.image, 0, s);
@@ -261,8 +224,7 @@ void grad_kernels_chunk(const TilePlan& plan, int64_t unit, void* memory) {
       for (int64_t pair = chunk.begin; pair < chunk.end && s.live.count() > 0; ++pair) {
         if (!load_mixing<T>(plan, tile, s.pairs[pair], height, s)) continue;
         A* sums = s.products + (pair - chunk.begin) * products;
-        auto fetch =
-            prefetch_after<T>(plan, tile, pair, s.live.count() * s.stride / s.transform.kLanes, s);
+        auto fetch = prefetch_after<T>(plan, tile, pair, s.live.count(), s);
         for (int64_t c : s.live) add_products(plan, tile, c, sums, s, fetch);
       }
     }

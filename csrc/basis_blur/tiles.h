@@ -15,8 +15,9 @@
 //
 // Bases whose mixing is zero all over a tile are left out there. Where that breaks up neighbours,
 // blur and adjoint pair what is left anew, F being the sum of the two kernels' own spectra. A
-// single basis has no partner; there two channels share a transform instead, as the real and
-// imaginary part of an image whose response to the real kernel they can be told apart in.
+// single basis has no partner; there two channels share a transform instead (tile_alone.h). Under a
+// single kernel for the whole image an odd number of channels would leave half a transform empty in
+// every tile; two tiles are computed together there.
 #pragma once
 
 #include <cstddef>
@@ -82,6 +83,8 @@ struct TilePlan {
   int64_t parts;
   int64_t rows, columns;  // blurred pixels of a tile
   int64_t tiles_down, tiles_across;
+  int64_t together = 1;  // tiles of a unit of blur and adjoint, at most 2
+  int64_t turns = 1;     // units that share out the channel groups of a set of tiles: adjoint
 
   int64_t pairs;  // of neighbouring bases
   // Compute type, (samples of kernels, pairs, parts, one spectrum): F of neighbours. Null where
@@ -102,7 +105,7 @@ struct TilePlan {
 
   // Adjoint: what is added to, (N, C, height, width) of the compute type.
   void* target;
-  // Fused backward: tiles of a sample that add to different places of the target.
+  // Adjoint and fused backward: tiles of a sample that add to different places of the target.
   const int64_t* group;
   int64_t group_size;
 
@@ -122,7 +125,7 @@ struct TileKernels {
   size_t (*scratch_bytes)(const TilePlan& plan);
   int64_t (*spectrum_bytes)(const TilePlan& plan);
   // By dtype code. A unit is: spectra (sample, one of `made`, part); active (sample of the mixing,
-  // ty, tx); blur and adjoint (n, ty, tx);
+  // ty, tx); blur (n, set of tiles); adjoint (n, set of tiles of plan.group, turn);
   // grad_mixing (n or 0, ty, tx); grad_weight, of picks, (n, ty, tx); grad_kernels (n or 0, group
   // of pairs, chunk); backward (n or 0, chunk of plan.group), with n that of the kernels.
   TileUnit spectra[kDTypeCount];

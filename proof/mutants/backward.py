@@ -104,8 +104,12 @@ LAUNCH = (
     Mutant(
         "backward: every group of tiles is the first",
         _LAUNCH,
-        "plan.group = group.data();",
-        "plan.group = groups[0].data();",
+        "plan.group = group.data();\n"
+        "    plan.group_size = static_cast<int64_t>(group.size());\n"
+        "    launch.run(",
+        "plan.group = groups[0].data();\n"
+        "    plan.group_size = static_cast<int64_t>(group.size());\n"
+        "    launch.run(",
         VALUES,
     ),
     Mutant(

@@ -4,13 +4,18 @@
 from proof.engine import Mutant, Selection
 
 _NET = "python/blurmodels/kernel_space/network.py"
+_FACES = "python/blurmodels/kernel_space/faces"
 _PAIRS = "python/blurmodels/kernel_space/pairs.py"
 
 NETWORKS = Selection(("tests/test_kernel_space.py",), "transcription or any_size")
 DATA = Selection(
     ("tests/test_kernel_space_training.py",), "databases or crops or restarts or divergence"
 )
+FACES = Selection(
+    ("tests/test_faces_generators.py", "tests/test_faces_gaussian.py"), "transcription or goes_on"
+)
 RETRIEVAL = Selection(("tests/cli/test_kernel_space.py",), "retrieve")
+SEARCH = Selection(("tests/test_faces.py",), "spheres or bicubic_downsampling or best_is_kept")
 
 MUTANTS = (
     Mutant(
@@ -68,5 +73,40 @@ MUTANTS = (
         "k = k.clone().requires_grad_()",
         "k = torch.zeros_like(k).requires_grad_()",
         RETRIEVAL,
+    ),
+    Mutant(
+        "kernel space: StyleGAN doubles the finer sides as the coarser",
+        f"{_FACES}/stylegan.py",
+        "_FUSED = 128",
+        "_FUSED = 4096",
+        FACES,
+    ),
+    Mutant(
+        "kernel space: a Gaussian fit that goes on draws its first samples again",
+        f"{_FACES}/gaussian.py",
+        'random.set_state(kept["random"])',
+        'random.get_state().copy_(kept["random"])',
+        FACES,
+    ),
+    Mutant(
+        "kernel space: the last face is kept, not the best",
+        f"{_FACES}/manifold.py",
+        "if float(loss) < self.least:",
+        "if True:",
+        SEARCH,
+    ),
+    Mutant(
+        "kernel space: all layers' latent vectors share a sphere",
+        f"{_FACES}/spherical.py",
+        "axes = tuple(range(2, parameter.ndim))",
+        "axes = tuple(range(1, parameter.ndim))",
+        SEARCH,
+    ),
+    Mutant(
+        "kernel space: bicubic downsampling is a pixel aside",
+        f"{_FACES}/operators.py",
+        "before = (_TAPS - 1) * factor // 2",
+        "before = (_TAPS - 1) * factor // 2 + 1",
+        SEARCH,
     ),
 )

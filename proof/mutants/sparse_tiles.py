@@ -6,8 +6,8 @@ from proof.engine import Mutant, Selection
 STRUCTURE = Selection(("tests/test_exact_structure.py",))
 
 _KERNELS = "csrc/basis_blur/tiles.cpp"
-_SUMS = "csrc/basis_blur/tile_sums.h"
 _PASSES = "csrc/basis_blur/tile_passes.h"
+_ALONE = "csrc/basis_blur/tile_alone.h"
 _WINDOW = "csrc/basis_blur/tile_window.h"
 
 # Whether anything in a plane or a window is not zero, and which channels that leaves.
@@ -95,23 +95,53 @@ SPARSE = (
     ),
     Mutant(
         "sparse tiles: a second channel is blurred like the first",
-        _PASSES,
-        "plane_of<T>(image, tile.n, c0 + c + i, p.channels,",
-        "plane_of<T>(image, tile.n, c0 + c, p.channels,",
+        _ALONE,
+        "plane_of<T>(plan.first, plane.tile->n, c0 + plane.channel, p.channels,\n"
+        "                                    p.height * p.width);",
+        "plane_of<T>(plan.first, plane.tile->n, c0 + 0 * plane.channel, p.channels,\n"
+        "                                    p.height * p.width);",
         STRUCTURE,
     ),
     Mutant(
-        "sparse tiles: a second channel takes the first one's response",
-        _SUMS,
-        "V::write(second + i, m * value.im);",
-        "V::write(second + i, m * value.re);",
+        "sparse tiles: a second plane takes the first one's response",
+        _ALONE,
+        "V::read(second_mixing + i) * value.im",
+        "V::read(second_mixing + i) * value.re",
         STRUCTURE,
     ),
     Mutant(
-        "sparse tiles: the adjoint of a second channel is lost",
+        "sparse tiles: a second tile takes the first one's mixing",
+        _ALONE,
+        "(plane.tile == &tiles[0] ? 0 : s.plane)",
+        "(plane.tile ? 0 : s.plane)",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: a tile that mixes nothing is computed with its neighbour",
+        _ALONE,
+        "there && tiles.mixed[tile]}",
+        "there}",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: the adjoint of a second plane is lost",
+        _ALONE,
+        "if (!plane.live) continue;",
+        "if (!plane.live || j > 0) continue;",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: channels that are shared out begin with the first",
         _KERNELS,
-        "second ? targets + (c + 1) * size : nullptr, s);",
-        "static_cast<A*>(nullptr), s);",
+        "c0 = unit % plan.turns * group;",
+        "c0 = 0 * (unit % plan.turns);",
+        STRUCTURE,
+    ),
+    Mutant(
+        "sparse tiles: the kernels' last rows are trimmed with the zeros",
+        "csrc/basis_blur/support.cpp",
+        "bottom = std::max(bottom, y + 1);",
+        "bottom = std::max(bottom, y);",
         STRUCTURE,
     ),
 )

@@ -244,8 +244,8 @@ SUMS = (
     Mutant(
         "tiles: sums are not cleared between tiles",
         _KERNELS,
-        "    clear(s.sums, count * s.plane);\n",
-        "    if (tile.y == 0) clear(s.sums, count * s.plane);\n",
+        "    clear(s.sums, tiles.count * count * s.plane);\n",
+        "    if (tiles[0].y == 0) clear(s.sums, tiles.count * count * s.plane);\n",
         SIZES,
     ),
     Mutant(
@@ -307,8 +307,8 @@ SUMS = (
     Mutant(
         "tiles: the fold takes every tile for the first",
         _PASSES,
-        "const int64_t top = tile.y + part / parts_across * plan.part_height;",
-        "const int64_t top = part / parts_across * plan.part_height;",
+        ": top(tile.y + part / plan.problem.tiling.parts_across * plan.part_height),",
+        ": top(part / plan.problem.tiling.parts_across * plan.part_height),",
         LENGTHS,
     ),
     Mutant(
@@ -351,10 +351,10 @@ LAUNCH = (
         THREADS,
     ),
     Mutant(
-        "tiles: every sample of the adjoint lands on the first",
-        _LAUNCH,
-        "tile(launch.plan, i / each * launch.tiles() + group[i % each], scratch);",
-        "tile(launch.plan, group[i % each], scratch);",
+        "tiles: every sample is the first",
+        _WINDOW,
+        "Tile(plan, unit / units, index[count])",
+        "Tile(plan, 0 * units, index[count])",
         SHARING,
     ),
 )
@@ -370,15 +370,15 @@ PYTHON = (
     Mutant(
         "trim: the first kernel decides for all",
         _NATIVE,
-        "used = (kernels != 0).flatten(0, 1).any(0)",
-        "used = (kernels[:, 0] != 0).any(0)",
+        "code, count * basis, height,",
+        "code, 1, height,",
         STRUCTURE,
     ),
     Mutant(
         "trim: negative taps count as zero",
-        _NATIVE,
-        "used = (kernels != 0)",
-        "used = (kernels > 0)",
+        "csrc/basis_blur/support.cpp",
+        "return load(taps[x]) != 0;",
+        "return load(taps[x]) > 0;",
         STRUCTURE,
     ),
     Mutant(

@@ -6,6 +6,7 @@ A file of ours holds a network's tensors under their state_dict names, and the m
 Safetensors without these metadata, and state dicts written by `torch.save`, are read too.
 """
 
+import argparse
 import io
 import json
 import os
@@ -163,7 +164,9 @@ def read_pickled(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         content = io.BytesIO(file.read())
     wanted = "be a state dict of tensors as torch.save writes it"
     try:
-        with warnings.catch_warnings():
+        # Programs that train keep their arguments beside the weights; a namespace runs nothing.
+        allowed = torch.serialization.safe_globals([argparse.Namespace])
+        with warnings.catch_warnings(), allowed:
             # Of protocols that torch does not write; what it cannot read, it refuses.
             warnings.simplefilter("ignore", UserWarning)
             found = torch.load(content, map_location="cpu", weights_only=True)

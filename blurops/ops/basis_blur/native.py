@@ -38,13 +38,16 @@ def _trim(kernels: Tensor, boundary: str) -> tuple[Tensor, tuple[int, int]]:
     anchor = _anchor(kernels.shape, boundary)
     if kernels.is_cuda:
         return kernels, anchor
-    used = (kernels != 0).flatten(0, 1).any(0)
-    rows, columns = used.any(1).nonzero(), used.any(0).nonzero()
-    if rows.numel() == 0:  # one tap, which is zero, stands for all of them
-        return kernels[..., :1, :1], anchor
-    (top, bottom), (left, right) = (
-        (int(index[0]), int(index[-1]) + 1) for index in (rows, columns)
+    kernels = kernels.contiguous()
+    count, basis, height, width = kernels.shape
+    code = _native.DTYPE_CODES[kernels.dtype]
+    top, bottom, left, right = _native.ask(
+        "kernel_support", code, count * basis, height, width, kernels
     )
+    if bottom == 0:  # one tap, which is zero, stands for all of them
+        return kernels[..., :1, :1], anchor
+    if (top, bottom, left, right) == (0, height, 0, width):
+        return kernels, anchor
     return kernels[..., top:bottom, left:right], (anchor[0] - top, anchor[1] - left)
 
 

@@ -34,9 +34,13 @@ DIRECT = Tiling(0, 0)
 # Work is shared out by tiles: a count that four threads cannot share evenly costs as much as the
 # next one they can.
 _SHARES = 4
-# Half of a second-level cache of 1 MB. Spectra of the channels beyond it are read for every pair of
-# bases from farther away.
-_NEAR_BYTES = 512 * 1024
+# kBusyUnits in csrc/basis_blur/tile_launch.cpp.
+_BUSY_UNITS = 8
+# Spectra of the channels beyond a core's share of the third-level cache come from memory for every
+# pair of bases.
+_NEAR_BYTES = 3 * 1024 * 1024
+# Of the time of a pass, what goes into what it writes (or reads, on the way back).
+_WRITING = 0.5
 # Taps (bases, for the mixing's gradient) that the direct method computes together.
 _BLOCK = 8
 
@@ -44,6 +48,13 @@ _BLOCK = 8
 _FUSED = "basis_blur_backward"
 # Members whose channels share transforms where there is one basis.
 _SHARING = ("basis_blur", "basis_blur_adjoint")
+_WINDOWS = {
+    "basis_blur": ("window",),
+    "basis_blur_adjoint": ("fold",),
+    "basis_blur_grad_kernels": ("window",),
+    "basis_blur_grad_mixing": ("window",),
+    _FUSED: ("window", "fold"),
+}
 _FUSED_MEMBERS = ("basis_blur_adjoint", "basis_blur_grad_kernels", "basis_blur_grad_mixing")
 
 
@@ -141,28 +152,60 @@ def tile_counts(size: tuple[int, int], taps: tuple[int, int], tiling: Tiling) ->
     return math.ceil(size[0] / rows), math.ceil(size[1] / columns)
 
 
-def tiled_features(work: Work, tiling: Tiling) -> dict[str, float]:
-    """How much of each constant a call costs; their sum of products is its time."""
+def _shared_out(work: Work, tiling: Tiling, together: int, threads: int) -> float:
+    """Sets of tiles, and those that are waited for where threads cannot share them evenly.
+
+    The adjoint's tiles overlap in the image, and are computed in groups that do not.
+    """
+    counts = tile_counts(work.size, work.taps, tiling)
+    if work.member != "basis_blur_adjoint":
+        return threads * math.ceil(work.count * math.prod(counts) / together / threads)
+    # Along an axis every n-th tile is in the same group, n being what one tile's reach touches.
+    lines = []
+    for size, tiles, taps in zip(work.size, counts, work.taps, strict=True):
+        step = math.ceil(size / tiles)
+        groups = min(tiles, math.ceil((step + taps - 1) / step))
+        lines.append([len(range(first, tiles, groups)) for first in range(groups)])
+    units = [
+        math.ceil(work.count * down * across / together)
+        for down, across in itertools.product(*lines)
+    ]
+    # As in tile_launch.cpp: channels are shared out where a group's tiles are few.
+    turns = work.channels if together == 1 and max(units) < _BUSY_UNITS else 1
+    return sum(threads * math.ceil(unit * turns / threads) for unit in units) / turns
+
+
+def tiled_features(work: Work, tiling: Tiling, threads: int = _SHARES) -> dict[str, float]:
+    """How much of each constant a call costs; their sum of products is its time, of one thread.
+
+    What some of so many threads would wait for counts as work.
+    """
     height, width, down, across = tiling
     parts = down * across
     rows = height - math.ceil(work.taps[0] / down) + 1
     columns = width - math.ceil(work.taps[1] / across) + 1
     pairs = math.ceil(work.basis / 2)
-    tiles = math.prod(tile_counts(work.size, work.taps, tiling)) * work.count
-    tiles = math.ceil(tiles / _SHARES) * _SHARES
+    # Under a single basis two channels share each transform, of two tiles where they are odd.
+    shared = work.basis == 1 and work.member in _SHARING
+    together = 2 if shared and work.channels % 2 else 1
+    planes = work.channels / 2 if shared else work.channels
+    tiles = together * _shared_out(work, tiling, together, threads)
     whole = height * width
     # A channel's spectra, or the adjoint's inverses: both passes over the whole tile. A pair's
-    # transform keeps `columns` of one pass. Under a single basis two channels share each.
-    shared = work.basis == 1 and work.member in _SHARING
-    planes = math.ceil(work.channels / 2) if shared else work.channels
+    # transform keeps `columns` of one pass, and writes (reads) no more of the other.
     full, pruned = planes * parts, planes * pairs
     # The fused call makes the image's spectra and inverts the adjoint's, transforms a pair both
     # ways, multiplies it for each of its three results, and reads and writes a plane per basis.
     ways, products = (2, 3) if work.member == _FUSED else (1, 1)
     features = {f"transform{length}": 0.0 for length in {height, width}}
-    features[f"transform{width}"] += ways * tiles * whole * (full + pruned)
+    rowwise = width * full + ((1 - _WRITING) * width + _WRITING * columns) * pruned
+    features[f"transform{width}"] += ways * tiles * height * rowwise
     features[f"transform{height}"] += ways * tiles * height * (width * full + columns * pruned)
+    # Windows of the image are gathered, those of the adjoint added to it.
+    for name in _WINDOWS[work.member]:
+        features[name] = tiles * whole * full
     features["product"] = products * tiles * whole * pruned * parts
+    features["product_of_parts"] = features["product"] if parts > 1 else 0.0
     far = 2 * work.element * whole * full > _NEAR_BYTES
     features["far_product"] = features["product"] if far else 0.0
     features["mixing"] = ways * tiles * rows * columns * work.basis
@@ -170,7 +213,7 @@ def tiled_features(work: Work, tiling: Tiling) -> dict[str, float]:
     features[f"transform{width}"] += whole * pairs * parts
     features[f"transform{height}"] += whole * pairs * parts
     scale = work.element / 4
-    return {name: value * scale for name, value in features.items()}
+    return {"call": 1.0} | {name: value * scale for name, value in features.items()}
 
 
 def tiled_time(work: Work, tiling: Tiling, costs: dict[str, float]) -> float:
@@ -187,6 +230,7 @@ def direct_features(work: Work) -> dict[str, float]:
     rows, taps = work.taps
     blocks = math.ceil(taps / _BLOCK) * _BLOCK
     return {
+        "call": 1.0,
         f"{work.member}_synthesis": pixels * rows * blocks * work.basis,
         f"{work.member}_use": pixels * rows * taps * work.channels,
         f"{work.member}_row": pixels * rows,

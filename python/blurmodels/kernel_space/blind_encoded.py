@@ -206,16 +206,33 @@ def _warm(problem: Problem, steps: int, latent: Tensor | None) -> None:
     for _ in range(steps):
         made = problem.prior(jittered(problem.noise, problem.generator))
         _descend(problem.optimisers["image"], problem.trust * (made - problem.observed))
-    if latent is None:
-        return
-    size = tuple(problem.blur.kernel().shape)
+    if latent is not None:
+        warm_kernel("deblur_encoded", problem.blur, problem.optimisers["blur"], steps, latent)
+
+
+def warm_kernel(
+    function: str, blur: EncodedKernel, optimiser: torch.optim.Optimizer, steps: int, latent: Tensor
+) -> None:
+    """Fits the kernel's prior to a latent kernel, by the mean squared error.
+
+    Args:
+        function: named in the error.
+        blur: with a prior.
+        optimiser: of its parameters.
+        steps: how many.
+        latent: (1, D, h, w), repeated where k has another size.
+
+    Raises:
+        ValueError: the latent kernel has other channels.
+    """
+    size = tuple(blur.kernel().shape)
     if latent.ndim != 4 or latent.shape[1] != size[1]:
         wanted = f"be of shape {size}, or of another size"
-        raise ValueError(message("deblur_encoded", "warm_latent", wanted, tuple(latent.shape)))
-    target = functional.interpolate(latent.float(), size[2:], mode="nearest")
+        raise ValueError(message(function, "warm_latent", wanted, tuple(latent.shape)))
+    target = functional.interpolate(latent.to(blur.noise), size[2:], mode="nearest")
     for _ in range(steps):
-        made = problem.blur.prior(jittered(problem.blur.noise, problem.generator))
-        _descend(problem.optimisers["blur"], made - target)
+        made = blur.prior(jittered(blur.noise, blur.generator))
+        _descend(optimiser, made - target)
 
 
 def _descend(optimiser: torch.optim.Optimizer, difference: Tensor) -> None:

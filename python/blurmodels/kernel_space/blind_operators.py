@@ -152,7 +152,7 @@ class EncodedKernel(nn.Module):
     ) -> None:
         super().__init__()
         # In a tuple: a module's attribute would make F's parameters ours.
-        self._apply = (apply_blur,)
+        self._family = (apply_blur,)
         self.prior, self.generator = prior, generator
         if prior is not None:
             quarter = (size[0] // 4, size[1] // 4)
@@ -195,7 +195,7 @@ class EncodedKernel(nn.Module):
     def forward(self, sharp: Tensor) -> Tensor:
         """(1, 3, H, W) to (1, 3, H, W)."""
         self._k = self._draw()
-        return self._apply[0](sharp, self._k)
+        return self._family[0](sharp, self._k)
 
 
 def image_prior(channels: int, width: int, seed: int) -> ImageDIP:

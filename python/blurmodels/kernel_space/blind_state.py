@@ -4,15 +4,27 @@
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from blurmodels import checkpoints
-from blurmodels.kernel_space.blind_schemes import Problem
 
 _MODEL = "blind deblurring in a kernel space"
 _GENERATOR = "generator"
+# What Adam, Adamax and descent with momentum keep of each parameter.
+_OF_OPTIMISERS = ("step", "exp_avg", "exp_avg_sq", "exp_inf", "momentum_buffer")
+
+
+class Kept(Protocol):
+    """What is kept: a `Problem`, or another search with such parts; noise may be None."""
+
+    prior: nn.Module
+    blur: nn.Module
+    noise: Tensor | None
+    generator: torch.Generator
+    optimisers: dict[str, torch.optim.Optimizer]
 
 
 def digest(image: Tensor) -> str:
@@ -20,7 +32,7 @@ def digest(image: Tensor) -> str:
     return hashlib.sha256(image.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
-def save(path: str | os.PathLike[str], problem: Problem, **record: Any) -> None:
+def save(path: str | os.PathLike[str], problem: Kept, **record: Any) -> None:
     """Writes networks, noise, optimisers and random numbers, whole or not at all.
 
     Args:
@@ -30,7 +42,9 @@ def save(path: str | os.PathLike[str], problem: Problem, **record: Any) -> None:
     """
     tensors = {f"prior.{name}": value for name, value in problem.prior.state_dict().items()}
     tensors |= {f"blur.{name}": value for name, value in problem.blur.state_dict().items()}
-    tensors |= {"noise": problem.noise, _GENERATOR: problem.generator.get_state()}
+    tensors |= {_GENERATOR: problem.generator.get_state()}
+    if problem.noise is not None:
+        tensors["noise"] = problem.noise
     rates = {}
     for kind, optimiser in problem.optimisers.items():
         state = optimiser.state_dict()
@@ -61,20 +75,20 @@ def read(path: str | os.PathLike[str], settings: dict[str, Any]) -> checkpoints.
     return found
 
 
-def restore(problem: Problem, found: checkpoints.Checkpoint) -> None:
+def restore(problem: Kept, found: checkpoints.Checkpoint) -> None:
     """Gives a problem of the same kind and size the state of a file."""
     parts: dict[str, dict[str, Tensor]] = {"prior": {}, "blur": {}, "image": {}}
     optimisers: dict[str, dict[int, dict[str, Tensor]]] = {"image": {}, "blur": {}}
     for name, tensor in found.tensors.items():
         kind, _, rest = name.partition(".")
         number, _, key = rest.partition(".")
-        if kind in optimisers and number.isdigit() and key in ("step", "exp_avg", "exp_avg_sq"):
+        if kind in optimisers and number.isdigit() and key in _OF_OPTIMISERS:
             optimisers[kind].setdefault(int(number), {})[key] = tensor
         elif kind in parts:
             parts[kind][rest] = tensor
     problem.prior.load_state_dict(parts["prior"])
     problem.blur.load_state_dict(parts["blur"])
-    problem.noise = found.tensors["noise"]
+    problem.noise = found.tensors.get("noise")
     problem.generator.set_state(found.tensors[_GENERATOR])
     for kind, optimiser in problem.optimisers.items():
         groups = optimiser.state_dict()["param_groups"]

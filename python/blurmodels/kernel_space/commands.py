@@ -9,6 +9,7 @@ from torch import Tensor
 
 from blurmodels.kernel_space.commands_deblur import add_deblur, deblur
 from blurmodels.kernel_space.experiments.commands import register_evaluate
+from blurmodels.kernel_space.faces import commands as faces
 from blurmodels.kernel_space.train_command import register_train
 from blurops.cli import options
 from blurops.files import check_output
@@ -79,6 +80,7 @@ def register(commands: Any) -> None:
         "-n", "--count", type=options.whole(1), required=True, metavar="N", help="pairs to make"
     )
     options.add_seed(parser, "the choice of pairs, images and, with a VAE, kernels")
+    faces.register(commands)
 
 
 def _add_images(parser: argparse.ArgumentParser, names: tuple[str, ...], *, output: bool) -> None:

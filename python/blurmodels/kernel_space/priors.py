@@ -26,7 +26,7 @@ def draw_noise(channels: int, size: tuple[int, int], generator: torch.Generator)
 
 def jittered(noise: Tensor, generator: torch.Generator) -> Tensor:
     """The noise with 0.001 times standard normal noise added, as at every step."""
-    return noise + JITTER * torch.randn(noise.shape, generator=generator)
+    return noise + JITTER * torch.randn(noise.shape, generator=generator).to(noise)
 
 
 def _numbered(*modules: nn.Module) -> nn.Sequential:
