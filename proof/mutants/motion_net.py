@@ -4,6 +4,7 @@
 from proof.engine import Mutant, Selection
 
 _DATA = "python/blurmodels/irc/motion_data.py"
+_FRONT = "python/blurmodels/irc/motion_front.py"
 _FRAMES = "python/blurmodels/irc/motion_data_frames.py"
 _SCORE = "python/blurmodels/irc/motion_score.py"
 _NET = "python/blurmodels/irc/motion_net.py"
@@ -14,8 +15,23 @@ CAMERA = Selection(("tests/test_motion_data.py",), "around_the_centre or is_thei
 NEARER = Selection(("tests/test_motion_data.py",), "nearer_sign")
 KEPT = Selection(("tests/test_motion_net.py",), "computed_again")
 STAGES = Selection(("tests/test_cpcr.py",), "uniform_network_is_its_equations and not non")
+FRONT = Selection(("tests/test_motion_front.py",), "halfway or along or contrast")
 
 MUTANTS = (
+    Mutant(
+        "motion front: offsets to the left are taken to the right",
+        _FRONT,
+        "            here, there = there, here\n",
+        "            here, there = here, there\n",
+        FRONT,
+    ),
+    Mutant(
+        "motion front: logarithms keep the contrast",
+        _FRONT,
+        "maps += [logs - mean, mean / 3]",
+        "maps += [logs, mean / 3]",
+        FRONT,
+    ),
     Mutant(
         "motion data: a mirrored field keeps its angles",
         _DATA,

@@ -43,6 +43,7 @@ _RECIPE = (
     ("loss", ("vector", "doubled", "polar"), "what is made small"),
     ("output", ("doubled", "polar"), "how the network codes angles"),
     ("normalisation", ("instance", "layer"), "of each channel, or of all together"),
+    ("front", ("pixels", "differences"), "what the network is shown"),
 )
 
 

@@ -27,7 +27,7 @@ class Recipe:
     """A network, its data and its schedule.
 
     Attributes:
-        depth, width, output_stride, output, normalisation, blocks: of `MotionNet`.
+        depth, width, output_stride, output, normalisation, blocks, front: of `MotionNet`.
         max_length: longest motion, pixels.
         size: side of the images.
         noise: standard deviation of the noise.
@@ -44,6 +44,7 @@ class Recipe:
     output: str = "doubled"
     normalisation: str = "instance"
     blocks: tuple[int, ...] | None = None
+    front: str = "pixels"
     max_length: float = 35.0
     size: int = 352
     noise: float = NOISE
@@ -68,11 +69,11 @@ RECIPES = {
         depth=50, width=32, normalisation="layer", size=160, epoch=4000, epochs=30, repeat=2000,
         learning_rate=5e-4, decay="cosine", warmup=200, clip=10.0, batch_size=8,
     ),
-    # For a test on a CPU.
+    # Some minutes on one core of a CPU.
     "small": Recipe(
-        depth=18, width=8, output_stride=4, blocks=(1, 1, 1, 1), max_length=15, size=48, epoch=400,
-        epochs=20, repeat=200, learning_rate=2e-3, decay="cosine", warmup=20, clip=10.0,
-        batch_size=16,
+        depth=18, width=8, output_stride=4, normalisation="layer", blocks=(1, 1, 1, 1),
+        front="differences", max_length=15, size=64, epoch=1000, epochs=8, repeat=1000,
+        loss="vector", learning_rate=2e-3, decay="cosine", warmup=50, clip=10.0, batch_size=16,
     ),
 }  # fmt: skip
 
@@ -125,6 +126,7 @@ def task_of(recipe: Recipe, examples: Examples, *, seed: int = 0) -> MotionTask:
         network = MotionNet(
             recipe.depth, width=recipe.width, output_stride=recipe.output_stride,
             output=recipe.output, normalisation=recipe.normalisation, blocks=recipe.blocks,
+            front=recipe.front,
         )  # fmt: skip
     return MotionTask(network, examples, recipe.loss)
 
