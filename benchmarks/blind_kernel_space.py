@@ -98,15 +98,16 @@ def overlap(found: BlurField, true: BlurField) -> float:
     return mean(values)
 
 
-def measure(number: int, progress: bool, seed: int = 0) -> Row:
+def measure(number: int, progress: bool, seed: int = 0, precision: str = "float32") -> Row:
     """One scene."""
     name, sharp, field, observed = scene(number)
     kind = "uniform" if field.kernels.shape[1] == 1 else "basis"
     grid = (1, 1) if kind == "uniform" else (2, 2)
     began = time.perf_counter()
     found = fit_operator(
-        observed, operator=kind, gamma=GAMMA, kernel_size=KERNEL, seed=seed, progress=progress
-    )
+        observed, operator=kind, gamma=GAMMA, kernel_size=KERNEL, precision=precision, seed=seed,
+        progress=progress,
+    )  # fmt: skip
     seconds = time.perf_counter() - began
     other = estimate_blind(observed, gamma=GAMMA, kernel_size=KERNEL, grid=grid)
     before = shifted_scores(observed, sharp)
@@ -175,6 +176,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", default="0,1,2,3,4,5,6,7,8,9")
     parser.add_argument("--seed", type=int, default=0, help="of the fit, not of the scenes")
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -184,7 +186,7 @@ def main() -> None:
     if not args.report:
         rows = []
         for number in (int(text) for text in args.scenes.split(",")):
-            rows.append(measure(number, args.progress, args.seed))
+            rows.append(measure(number, args.progress, args.seed, args.precision))
             print(rows[-1], flush=True)
         write(args.output, rows)
     print(table(read(args.output)))

@@ -7,9 +7,10 @@ One step: the image from its prior, the blur, the paper's losses, gradients, and
 Both sides have the same networks, weights and noise, and are held to each other's losses first.
 The transcription is what one writes down without further thought: contiguous tensors, every kernel
 as a channel of `conv2d` whose responses are mixed, each term of the loss as its formula, Adam as it
-comes. Ours: channels last, the blur of blurops with its fused backward, Adam over all tensors at
-once. Then the steps of a whole `fit_operator` a second, most of which are small: a transcription
-without the pyramid takes each at full size.
+comes. Ours: channels last, the blur of blurops with its fused backward, doubling with a backward
+made of slices, Adam over all tensors at once; in float32 and with the prior in bfloat16. Then the
+steps of a whole `fit_operator` a second, most of which are small: a transcription without the
+pyramid takes each at full size.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from blurmodels.kernel_space import fit_operator
 from blurmodels.kernel_space.blind_operators import BasisKernels, UniformKernel, image_prior
 from blurmodels.kernel_space.blind_schemes import Problem
 from blurmodels.kernel_space.losses_blind import PaperLoss
-from blurmodels.kernel_space.priors import draw_noise
+from blurmodels.kernel_space.priors import Doubled, draw_noise
 
 WEIGHT, RATES = 0.02, (1e-2, 5e-2)
 CASES = [
@@ -38,7 +39,9 @@ CASES = [
 BURST, PYRAMID = 5, 8
 
 
-def make(kind: str, side: int, kernel: int, width: int, *, plain: bool) -> Problem:
+def make(
+    kind: str, side: int, kernel: int, width: int, *, plain: bool, precision: str = "float32"
+) -> Problem:
     """The finest level of a fit, from fixed numbers."""
     generator = torch.Generator().manual_seed(0)
     observed = torch.rand(1, 1, side, side, generator=generator)
@@ -51,10 +54,14 @@ def make(kind: str, side: int, kernel: int, width: int, *, plain: bool) -> Probl
     prior = image_prior(1, width, 0)
     if plain:
         prior = prior.to(memory_format=torch.contiguous_format)
+        for module in prior.modules():
+            for name, child in module.named_children():
+                if isinstance(child, Doubled):
+                    setattr(module, name, torch.nn.Upsample(scale_factor=2, mode="bilinear"))
     else:
         noise = noise.contiguous(memory_format=torch.channels_last)
     loss = PaperLoss(gradients=(WEIGHT, WEIGHT))
-    return Problem(observed, prior, noise, blur, loss, generator, rates=RATES)
+    return Problem(observed, prior, noise, blur, loss, generator, rates=RATES, precision=precision)
 
 
 def transcription(problem: Problem) -> Callable[[], float]:
@@ -101,9 +108,13 @@ def compare(kind: str, side: int, kernel: int, width: int, rounds: int) -> dict[
     pairs = [(fast(), plain()) for _ in range(2)]
     if any(abs(a - b) > 1e-4 * b for a, b in pairs):
         raise RuntimeError(f"the two sides differ: {pairs}")
-    seconds: dict[str, list[float]] = {"ours": [], "plain": []}
+    half = ours(make(kind, side, kernel, width, plain=False, precision="bfloat16"))
+    for _ in range(2):
+        half()
+    sides = {"ours": fast, "half": half, "plain": plain}
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
-        for name, step in (("ours", fast), ("plain", plain)):
+        for name, step in sides.items():
             began = time.perf_counter()
             for _ in range(BURST):
                 step()
@@ -119,6 +130,8 @@ def compare(kind: str, side: int, kernel: int, width: int, rounds: int) -> dict[
         "steps_per_second": f"{1 / best['ours']:.4g}",
         "plain_steps_per_second": f"{1 / best['plain']:.4g}",
         "ratio": f"{best['plain'] / best['ours']:.3g}",
+        "half_steps_per_second": f"{1 / best['half']:.4g}",
+        "half_ratio": f"{best['plain'] / best['half']:.3g}",
         "pyramid_steps_per_second": f"{1 / whole:.4g}",
         "pyramid_ratio": f"{best['plain'] / whole:.3g}",
         **machine.place(),

@@ -20,10 +20,11 @@ from torch import Tensor
 
 import blurops
 from blurmodels.basis_kernels import TwoHeadsNetwork
-from blurmodels.basis_kernels.data import DeadLeaves, Samples, Scene, blur_batch
+from blurmodels.basis_kernels.data import Samples, blur_batch
 from blurmodels.basis_kernels.estimate import network_input
 from blurmodels.basis_kernels.held_out import held_out
 from blurmodels.basis_kernels.recipes import RECIPES, samples_of
+from blurmodels.scenes import DeadLeaves, Scene
 
 UNSEEN = 1_000_003  # a seed that nobody trains with by accident
 

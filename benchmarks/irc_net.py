@@ -3,7 +3,7 @@
 
     python -m benchmarks.irc_net WEIGHTS...           # chooses NU-CG's prior, then times
     python -m benchmarks.irc_net WEIGHTS... --weight 1.2e-3 --weight 2.4e-3  # times only
-    python -m benchmarks.irc_net --memory             # of a training step of the blind pipeline
+    python -m benchmarks.irc_net --memory paper       # of a training step of the blind pipeline
 
 Gray photographs of 375 by 500 pixels under a camera that turns and shifts, noise of 0.01. NU-CG
 solves the same problem in 10 stages of at most 5, 10 or 30 iterations, at the best prior of a grid
@@ -11,18 +11,18 @@ for each photograph; its seconds are those until a stage's PSNR is reached.
 """
 
 import argparse
-import resource
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import blurops
 from benchmarks import deconvolution_data as data
 from benchmarks.deconvolution import DATA_WEIGHT, PENALTY, STAGES, WEIGHTS, psnr
-from blurmodels.irc import BlindDeblurrer, IRCNet
+from benchmarks.memory import resident
+from blurmodels.irc import BlindDeblurrer, IRCNet, motion_recipes
 from blurmodels.irc.recipes import RECIPES, network_of
 from blurops import MotionBlur
 
@@ -136,29 +136,33 @@ def _best(observed: Tensor, blur: MotionBlur, truth: Tensor) -> float:
     return max(WEIGHTS, key=lambda w: gradients(observed, blur, truth, w, 10)[-1][1])
 
 
-class _Lines(nn.Module):
-    """A motion of each pixel by one convolution."""
+def memory(name: str, optimiser: str) -> None:
+    """Prints the peak of training steps of the blind pipeline, 256 by 256, RGB, batches of one.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.look = nn.Conv2d(3, 2, 3, padding=1)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        across, turned = self.look(image).unbind(1)
-        return 8 + across, turned
-
-
-def memory() -> None:
-    """Prints the peak of a step of the paper's network in the blind pipeline, 256 by 256, RGB."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    pipeline = BlindDeblurrer(_Lines(), network_of(RECIPES["default"]))
-    optimiser = torch.optim.Adam(pipeline.parameters())
-    for _ in range(2):
-        optimiser.zero_grad()
+    Args:
+        name: the recipe whose Motion-Net it has. The IRC-Net is that of "default", as large as the
+            paper's; its bank is made in seconds.
+        optimiser: "adam" or "sgd", with momentum.
+    """
+    before = resident("VmRSS")
+    recipe = motion_recipes.RECIPES[name]
+    estimator = motion_recipes.task_of(recipe, motion_recipes.examples_of(recipe)).network
+    estimator.recompute = True
+    pipeline = BlindDeblurrer(estimator, network_of(RECIPES["default"]))
+    learned = list(pipeline.parameters())
+    stepper = (
+        torch.optim.Adam(learned)
+        if optimiser == "adam"
+        else torch.optim.SGD(learned, lr=1e-9, momentum=0.9)
+    )
+    for _ in range(3):
+        stepper.zero_grad()
         pipeline(torch.rand(1, 3, 256, 256)).square().mean().backward()
-        optimiser.step()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(f"{before / 2**20:.2f} GB before, {peak / 2**20:.2f} GB at most")
+        stepper.step()
+    print(
+        f"{name}, {optimiser}: {sum(p.numel() for p in learned) / 1e6:.1f} million parameters,"
+        f" {before / 1e9:.2f} GB before, {resident('VmHWM') / 1e9:.2f} GB at most"
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -169,10 +173,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--weight", type=float, action="append", default=[], metavar="W",
                         help="of NU-CG's prior, one per photograph")  # fmt: skip
     parser.add_argument("--photographs", nargs="+", default=list(PHOTOGRAPHS), metavar="NAME")
-    parser.add_argument("--memory", action="store_true", help="of a training step")
+    parser.add_argument("--memory", choices=tuple(motion_recipes.RECIPES), metavar="RECIPE",
+                        help="of a training step with its Motion-Net, Linux only")  # fmt: skip
+    parser.add_argument("--optimiser", choices=("adam", "sgd"), default="adam", help="of --memory")
     options = parser.parse_args(argv)
     if options.memory:
-        memory()
+        memory(options.memory, options.optimiser)
     elif not options.weights:
         parser.error("WEIGHTS are needed without --memory")
     else:

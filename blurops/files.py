@@ -2,5 +2,6 @@
 """Output files that appear whole or not at all, for programs that stand on blurops."""
 
 from blurops._atomic import check_output, replacing
+from blurops._json import write_report
 
-__all__ = ["check_output", "replacing"]
+__all__ = ["check_output", "replacing", "write_report"]

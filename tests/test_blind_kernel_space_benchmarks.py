@@ -3,7 +3,9 @@
 
 from pathlib import Path
 
-from benchmarks import blind_kernel_space, blind_steps
+import pytest
+
+from benchmarks import blind_kernel_space, blind_steps, kernel_space_pictures, kernel_space_steps
 
 PAGE = Path(__file__).parent.parent / "docs" / "blind-kernel-space.md"
 
@@ -37,3 +39,25 @@ def test_both_sides_take_the_same_steps():
     row = blind_steps.compare("basis", 48, 5, 4, rounds=1)
     assert float(row["ratio"]) > 0
     assert float(row["pyramid_steps_per_second"]) > 0
+
+
+@pytest.mark.parametrize("kind", ["blind", "train"])
+def test_steps_of_f_and_g_have_the_same_losses(kind):
+    """It raises where they differ."""
+    row = kernel_space_steps.compare(kind, 1, width=2, kernel_dim=4)
+    assert float(row["ratio"]) > 0
+    assert float(row["half_ratio"]) > 0
+
+
+def test_pictures(tmp_path):
+    figures = [
+        kernel_space_pictures.transfer(grid=1),
+        kernel_space_pictures.blind((5,), steps=1, width=4),
+    ]
+    titles = [axes.get_title() for figure in figures for axes in figure.axes]
+    made, own = (float(title.split(": ")[1].removesuffix(" dB")) for title in titles[3:5])
+    assert made > own
+    assert titles[5:7] == ["5 astronaut, blurred", "restored by the fit"]
+    for figure, (_, name) in zip(figures, kernel_space_pictures.PICTURES.values(), strict=True):
+        figure.savefig(tmp_path / name)
+        assert (PAGE.parent / "images" / name).exists()

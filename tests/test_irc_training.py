@@ -2,19 +2,21 @@
 """Training of IRC-Net, alone and with an estimator of motion."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from blurmodels import checkpoints, training
-from blurmodels.basis_kernels.data import DeadLeaves, Repeated
-from blurmodels.irc import BlindDeblurrer, IRCNet, joint
-from blurmodels.irc.recipes import RECIPES, settings_of
+from blurmodels.irc import BlindDeblurrer, IRCNet, MotionNet, joint
+from blurmodels.irc.recipes import JOINT, RECIPES, pipeline_of, settings_of
 from blurmodels.irc.scenes import MotionSamples, MotionSettings, motion_batch
-from blurmodels.irc.task import DeblurTask, held_out_psnr
+from blurmodels.irc.task import DeblurTask, held_out_scores
+from blurmodels.scenes import DeadLeaves, Repeated
 from blurmodels.training import Settings, train
 from blurops.cli import main
+from blurops.images import write_image
 
 LONGEST = 5
 
@@ -106,10 +108,10 @@ def test_a_state_without_an_optimiser_goes_on_with_adam(tmp_path, monkeypatch):
 
 def test_fine_tuning_improves_what_was_not_seen(tmp_path):
     learned, others = network(), samples(seed=9)
-    before = held_out_psnr(learned, others, 4)
+    before = held_out_scores(learned, others, 4).psnr
     settings = replace(SETTINGS, steps=30, checkpoint_every=30, learning_rate=3e-3, decay="cosine")
     train(DeblurTask(learned, samples()), settings, tmp_path)
-    assert held_out_psnr(learned, others, 4) > before + 0.2
+    assert held_out_scores(learned, others, 4).psnr > before + 0.2
 
 
 def test_only_filters_that_a_motion_picks_are_updated():
@@ -253,6 +255,9 @@ def test_recipes_are_the_papers_where_it_says():
     settings = settings_of(paper)
     assert (settings.optimiser, settings.learning_rate) == ("sgd", 1e-7)
     assert settings.steps == 10 * 5400
+    blind = settings_of(JOINT["paper"])
+    assert (blind.optimiser, blind.learning_rate, blind.momentum) == ("sgd", 1e-9, 0.9)
+    assert not pipeline_of(JOINT["paper"], Tiny(), network()).through_blur
 
 
 def test_the_command_trains_and_goes_on(tmp_path, capsys):
@@ -271,3 +276,89 @@ def test_the_command_trains_and_goes_on(tmp_path, capsys):
     assert checkpoints.load(path).extra["training"]["step"] == 2
     assert main(f"train irc {tmp_path}/x --weights {path} --stages 2".split()) == 2
     assert "--stages: goes without --weights" in capsys.readouterr().err
+
+
+def test_what_a_step_of_the_whole_pipeline_keeps():
+    kept = []
+
+    def keep(tensor):
+        kept.append(tensor.nbytes)
+        return tensor
+
+    # The paper's sizes, of which shapes alone are computed.
+    with torch.device("meta"):
+        estimator, observed = MotionNet(recompute=True), torch.rand(1, 3, 256, 256)
+        restorer = IRCNet(bank=torch.empty(511, 3, 31, 31))
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            estimator(observed)
+    learned = sum(p.nbytes for each in (estimator, restorer) for p in each.parameters())
+    # At the end of the forward: weights, Adam's two, and 40 images a step of compensation, as is
+    # tested of the IRC-Net by itself, with a margin of the longest motion. Python and torch have
+    # 0.4 GB; gradients come as what was kept goes.
+    images = 40 * restorer.stages * restorer.inner * 3 * (256 + 34) ** 2 * 4
+    assert 3 * learned + sum(kept) + images + 0.4e9 < 2e9
+    assert sum(kept) < 0.2e9
+
+
+class TestPipelineFromTwoFiles:
+    """`blurops train irc --motion M --weights W`."""
+
+    WORDS = "train irc {} --recipe small --patch 24 --epoch 4 --batch-size 2 --steps {} --threads 1"
+
+    @pytest.fixture
+    def parts(self, tmp_path, monkeypatch):
+        torch.manual_seed(0)
+        MotionNet(18, width=2, blocks=(1, 1, 1, 1)).save_pretrained(tmp_path / "m.safetensors")
+        IRCNet(1, 1, max_length=3, size=7).save_pretrained(tmp_path / "n.safetensors")
+        write_image(tmp_path / "photo.png", torch.rand(1, 3, 40, 48))
+        monkeypatch.chdir(tmp_path)
+        return MotionNet.from_pretrained("m.safetensors"), IRCNet.from_pretrained("n.safetensors")
+
+    def test_both_learn_and_the_result_restores_blindly(self, parts, capsys):
+        words = self.WORDS + " --motion m.safetensors --weights n.safetensors"
+        extra = " --combine outputs --checkpoint-every 1 --held-out 1 --learning-rate 1e-2"
+        assert main((words.format("out", 2) + extra).split()) == 0
+        text = capsys.readouterr().out
+        assert "dB before" in text
+        assert "squared error of the motion: " in text
+        pipeline = BlindDeblurrer.from_pretrained("out/weights.safetensors")
+        assert pipeline.combine == "outputs"
+        for before, after in zip(parts, (pipeline.estimator, pipeline.network), strict=True):
+            assert after.architecture == before.architecture
+            old = before.state_dict()
+            moved = [name for name, value in after.state_dict().items()
+                     if not torch.equal(value, old[name])]  # fmt: skip
+            assert {"last.weight", "bank"} & set(moved)
+            step = max(float((value - old[name]).abs().max())
+                       for name, value in after.state_dict().items())  # fmt: skip
+            assert step <= 2 * 1.1e-2  # Adam's: it started from the files, not anew
+        words = "deblur photo.png --model irc --weights {}"
+        assert main(words.format("out/weights.safetensors").split()) == 0
+        assert "estimated in" in capsys.readouterr().out
+
+    def test_without_weights_the_recipe_makes_the_irc_net(self, parts, capsys):
+        words = self.WORDS + " --motion m.safetensors --stages 1 --inner 1 --max-length 5 --size 7"
+        assert main(words.format("out", 1).split()) == 0
+        pipeline = BlindDeblurrer.from_pretrained("out/weights.safetensors")
+        assert (pipeline.network.max_length, pipeline.network.stages) == (5, 1)
+
+    @pytest.mark.parametrize(
+        ("words", "status", "expected"),
+        [
+            ("--motion n.safetensors", 1, "hold weights of irc.MotionNet, got weights of irc.IRC"),
+            ("M --weights m.safetensors", 1, "hold weights of irc.IRCNet, got weights of irc.Mot"),
+            ("M N --max-length 5", 1, "max_length must be at most 3 pixels, the longest motion"),
+            ("M N --stages 2", 2, "--stages: goes without --weights"),
+            ("M --pipeline n.safetensors", 2, "--pipeline: goes without --motion"),
+            ("N --combine outputs", 2, "--combine: goes with --motion only"),
+            ("--motion absent.safetensors", 1, "absent.safetensors"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, parts, capsys, words, status, expected):
+        files = words.replace("M ", "--motion m.safetensors ")
+        files = files.replace("N ", "--weights n.safetensors ")
+        assert main((self.WORDS.format("out", 1) + " " + files).split()) == status
+        found = capsys.readouterr().err
+        assert expected in found
+        assert found.count("\n") == 1
+        assert not Path("out").exists()

@@ -144,6 +144,15 @@ def test_f_and_g_equal_a_transcription(vae):
 
 
 @torch.no_grad()
+def test_both_in_one_are_g_and_then_f():
+    network = narrow()
+    sharp, blurry = torch.rand(2, 1, 3, 130, 300, dtype=torch.float64)
+    made, k, _ = network(sharp, blurry)
+    assert torch.equal(k, network.extract_kernel(sharp, blurry))
+    assert close(made - sharp, network.apply_blur(sharp, k) - sharp)
+
+
+@torch.no_grad()
 def test_negative_entries_of_k_do_nothing():
     network, image = narrow(), torch.rand(1, 3, 128, 256, dtype=torch.float64)
     k = torch.randn(1, 6, 1, 2, dtype=torch.float64)
@@ -167,14 +176,15 @@ def test_images_of_any_size_are_reflected_and_cropped():
     assert close(resize_kernel(flat, (720, 1280)), flat[:, :, :1, :1].expand(-1, -1, 6, 10))
 
 
-@pytest.mark.parametrize("vae", [False, True])
-def test_weights_files_round_trip_bit_for_bit(tmp_path, vae):
-    network = narrow(vae=vae).float()
+@pytest.mark.parametrize("options", [{"vae": False}, {"vae": True}, {"detail": 9}])
+def test_weights_files_round_trip_bit_for_bit(tmp_path, options):
+    network = narrow(**options).float()
     network.export_published(tmp_path / "GOPRO.pth")
     plain = torch.load(tmp_path / "GOPRO.pth", weights_only=True)
     assert list(plain) == list(network.state_dict())
     found = KernelWizard.from_pretrained(tmp_path / "GOPRO.pth")
     assert found.architecture == network.architecture
+    assert found.adapter.model.down[0].out_channels == options.get("detail", 2)
     assert not found.training
     found.save_pretrained(tmp_path / "ours.safetensors", note="x")
     KernelWizard.from_pretrained(tmp_path / "ours.safetensors").export_published(tmp_path / "b.pth")

@@ -233,6 +233,16 @@ def test_the_mean_keeps_the_balance_of_both_terms():
         assert float(terms[1][name]) == pytest.approx(float(value) / (2 * 3 * 256 * 256), rel=1e-5)
 
 
+@torch.no_grad()
+def test_f_begins_near_the_identity_and_its_features_depend_on_k():
+    network = KernelWizard(4, 8)
+    initialise(network, 0)
+    sharp, k = torch.rand(1, 3, 128, 128), torch.rand(1, 8, 1, 1)
+    assert 0 < float((network.apply_blur(sharp, k) - sharp).abs().mean()) < 0.01
+    one, other = (network.adapter(network.feature_extractor(sharp), x) for x in (k, 0 * k))
+    assert float((one - other).abs().mean()) > 0.01 * float(one.abs().mean())
+
+
 def test_a_short_training_lowers_the_loss(tmp_path):
     seen = []
     settings = Settings(16, batch_size=2, learning_rate=3e-3, betas=(0.9, 0.99), clip=1e9)

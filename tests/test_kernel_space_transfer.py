@@ -54,6 +54,19 @@ def test_each_row_is_scored_against_the_true_blur():
         assert found[name][1] == pytest.approx(value, abs=1e-3), name
 
 
+def test_the_best_code_keeps_what_blocks_have_in_common():
+    patterns = torch.rand(2, 3, 8, 8)
+    weights = torch.rand(4, 2, 3, 2)
+    images = torch.einsum("nrhw,rcyx->nchywx", weights, patterns).reshape(4, 3, 24, 16)
+    images = torch.nn.functional.pad(images, (0, 5, 0, 3), value=0.5)
+    found = transfer.best_code(images, 2)
+    assert torch.allclose(found[..., :24, :16], images[..., :24, :16], atol=1e-5)
+    assert float(found[..., 24:, :].abs().max()) == float(found[..., 16:].abs().max()) == 0
+    # Of one pattern alone, something is left; of less, all that it explains.
+    left = [float((transfer.best_code(images, n) - images)[..., :24, :16].norm()) for n in (0, 1)]
+    assert 0.01 * left[0] < left[1] < 0.7 * left[0]
+
+
 def test_a_training_goes_on_in_its_folder(tmp_path):
     first = transfer.compare(TINY, folder=tmp_path)
     weights = KernelWizard.from_pretrained(tmp_path / "weights.safetensors")

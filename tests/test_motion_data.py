@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from blurmodels.basis_kernels.data import DeadLeaves
-from blurmodels.basis_kernels.data.scene import Scene
 from blurmodels.datasets import bahat, gopro_frames, kohler, voc
 from blurmodels.irc.motion_data import (
     CameraBlurs,
@@ -29,6 +27,7 @@ from blurmodels.irc.motion_data_frames import (
     summed_flow,
 )
 from blurmodels.irc.motion_score import motion_error, motion_mse
+from blurmodels.scenes import DeadLeaves, Scene
 from blurops import motion_blur
 from blurops.fields import CameraMotion
 from blurops.images import write_image

@@ -4,7 +4,6 @@
 import pytest
 import torch
 
-from blurmodels.basis_kernels.data import DeadLeaves
 from blurmodels.evaluation import mean_scores, plain_scores
 from blurmodels.irc import BlindDeblurrer, IRCNet, MotionNet
 from blurmodels.irc.motion_data import CameraBlurs, CameraSettings
@@ -16,6 +15,7 @@ from blurmodels.irc.motion_evaluate import (
     motion_table,
 )
 from blurmodels.irc.motion_score import motion_mse
+from blurmodels.scenes import DeadLeaves
 from blurops.cli import main
 from blurops.images import write_image
 

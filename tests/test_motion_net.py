@@ -95,6 +95,25 @@ def test_depths_are_those_of_residual_networks():
     assert isinstance(sizes[101].stem[1], torch.nn.InstanceNorm2d)
 
 
+def test_what_is_computed_again_is_the_same():
+    observed = torch.rand(1, 3, 40, 50, dtype=torch.float64)
+    network, kept, found = narrow(depth=50, output_stride=8), [], []
+    for network.recompute in (False, True):
+        tensors = {}
+
+        def keep(tensor, tensors=tensors):
+            tensors[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            length, angle = network(observed)
+        kept.append(sum(tensors.values()))
+        found.append(torch.autograd.grad((length * angle).sum(), list(network.parameters())))
+    assert all(map(torch.equal, *found))
+    assert kept[1] < 0.6 * kept[0]
+    assert "recompute" not in network.architecture
+
+
 def test_files(tmp_path):
     network = narrow(output="polar", output_stride=16).float()
     network.save_pretrained(tmp_path / "w.safetensors", seed=1)

@@ -14,12 +14,13 @@ import pytest
 import torch
 
 from blurmodels import checkpoints, training
-from blurmodels.basis_kernels.data import BlurSettings, DeadLeaves, KernelBank, Samples
+from blurmodels.basis_kernels.data import BlurSettings, KernelBank, Samples
 from blurmodels.basis_kernels.held_out import held_out
 from blurmodels.basis_kernels.image_refinement import refine_on_image
 from blurmodels.basis_kernels.network import TwoHeadsNetwork
 from blurmodels.basis_kernels.recipes import RECIPES, settings_of
 from blurmodels.basis_kernels.task import FieldTask, LossSettings, initialise
+from blurmodels.scenes import DeadLeaves
 from blurmodels.training import Settings, train
 from blurops.cli import main
 

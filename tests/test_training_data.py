@@ -10,17 +10,8 @@ import torch.nn.functional as F
 from PIL import Image
 from skimage.color import hsv2rgb, rgb2hsv
 
-from blurmodels.basis_kernels.data import (
-    ADE20K,
-    BlurSettings,
-    DeadLeaves,
-    KernelBank,
-    Repeated,
-    Samples,
-    Scene,
-    Scenes,
-    blur_batch,
-)
+from blurmodels.basis_kernels.data import ADE20K, BlurSettings, KernelBank, Samples, blur_batch
+from blurmodels.scenes import DeadLeaves, Repeated, Scene, Scenes
 from blurops.fields import camera_shake_kernels
 from blurops.testing import accuracy
 

@@ -208,6 +208,21 @@ def load_photo(args: argparse.Namespace) -> Image:
     return photo
 
 
+def load_blind_photo(args: argparse.Namespace) -> Image:
+    """Reads IMAGE for a model, which sees gray or colours.
+
+    Raises:
+        ValueError: it is gray with transparency. Of colours, transparency is carried along.
+    """
+    photo = load_photo(args)
+    if photo.alpha is not None and photo.pixels.shape[1] == 1:
+        raise ValueError(
+            f"image '{args.image}' must be gray without transparency, or RGB, for a model,"
+            " got gray with transparency"
+        )
+    return photo
+
+
 def save_photo(args: argparse.Namespace, pixels: Tensor, photo: Image) -> None:
     """Writes OUT like IMAGE; of a smaller result the same middle of the transparency is kept."""
     if photo.alpha is not None:

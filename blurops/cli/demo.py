@@ -2,7 +2,6 @@
 """``blurops demo``: blur a photograph, restore it, and say how well that went."""
 
 import argparse
-import json
 import math
 import os
 import time
@@ -14,7 +13,8 @@ import torch
 from torch import Tensor
 
 from blurops import BasisBlur, Saturation, UniformBlur, richardson_lucy
-from blurops._atomic import check_output, replacing
+from blurops._atomic import check_output
+from blurops._json import write_report
 from blurops.cli import _options as options
 from blurops.cli._report import active_backend, peak_memory_mb, quality, versions
 from blurops.cli._sheet import draw_sheet
@@ -234,8 +234,7 @@ def _write(
     options.save_figure(plot_basis(field), folder / "basis.png", "png")
     sheet = draw_sheet(pictures, clock, field, report)
     options.save_figure(sheet, folder / "sheet.png", "png")
-    with replacing(folder / "report.json") as file:
-        file.write((json.dumps(report, indent=2) + "\n").encode())
+    write_report(folder / "report.json", report)
 
 
 def _print_summary(folder: Path, report: dict[str, Any]) -> None:

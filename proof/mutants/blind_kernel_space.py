@@ -6,6 +6,7 @@ from proof.engine import Mutant, Selection
 _FOLDER = "python/blurmodels/kernel_space/"
 _TESTS = "tests/test_blind_kernel_space.py"
 PRIORS = Selection((_TESTS,), "specified")
+DOUBLING = Selection((_TESTS,), "doubling")
 LOSSES = Selection((_TESTS,), "authors_losses")
 RUNS = Selection((_TESTS,), "bit_for_bit")
 
@@ -16,6 +17,13 @@ MUTANTS = (
         "theta) / phi.shape[2]",
         "theta) / theta.shape[2]",
         PRIORS,
+    ),
+    Mutant(
+        "image prior: the outermost gradient of doubling counts as any other",
+        f"{_FOLDER}priors.py",
+        "even.narrow(axis, 0, 1), alpha=0.25",
+        "even.narrow(axis, 0, 1), alpha=0.0",
+        DOUBLING,
     ),
     Mutant(
         "authors' losses: the second half begins a step late",

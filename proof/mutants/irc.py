@@ -6,7 +6,8 @@ from proof.engine import Mutant, Selection
 IRC = Selection(("tests/test_irc.py",), "not rejects")
 SPLITTING = Selection(("tests/test_splitting.py",), "TestThresholds or TestStages or TestMinimal")
 BASELINES = Selection(
-    ("tests/test_splitting.py",), "TestConjugateGradients or TestFourier or TestAgreement and 0.5"
+    ("tests/test_splitting.py", "tests/test_fft_deblur.py"),
+    "TestConjugateGradients or TestFourier or TestAgreement and 0.5",
 )
 PATCHES = Selection(("tests/test_patches.py",), "not reject")
 

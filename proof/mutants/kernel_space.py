@@ -7,7 +7,7 @@ _NET = "python/blurmodels/kernel_space/network.py"
 _FACES = "python/blurmodels/kernel_space/faces"
 _PAIRS = "python/blurmodels/kernel_space/pairs.py"
 
-NETWORKS = Selection(("tests/test_kernel_space.py",), "transcription or any_size")
+NETWORKS = Selection(("tests/test_kernel_space.py",), "transcription or any_size or both_in_one")
 DATA = Selection(
     ("tests/test_kernel_space_training.py",), "databases or crops or restarts or divergence"
 )
@@ -21,8 +21,15 @@ MUTANTS = (
     Mutant(
         "kernel space: G sees the blurry image first",
         _NET,
-        "for image in (sharp, blurry)]\n        k =",
-        "for image in (blurry, sharp)]\n        k =",
+        "for image in (sharp, blurry)]\n        return",
+        "for image in (blurry, sharp)]\n        return",
+        NETWORKS,
+    ),
+    Mutant(
+        "kernel space: F takes up the blurry image's features",
+        _NET,
+        "self._blurred(sharp, features[0], k)",
+        "self._blurred(sharp, features[1], k)",
         NETWORKS,
     ),
     Mutant(
@@ -62,7 +69,7 @@ MUTANTS = (
     ),
     Mutant(
         "kernel space: the rate after a restart is that of before",
-        "python/blurmodels/training.py",
+        "python/blurmodels/training_settings.py",
         "if step < period",
         "if step <= period",
         DATA,

@@ -58,8 +58,8 @@ MUTANTS = (
     Mutant(
         "transfer: the truth is the target under its own kernel",
         f"{_EXPERIMENTS}/transfer.py",
-        "truth = pairs.under(target, kernels[which])[None]",
-        "truth = every[(index + 1) % count][1][None]",
+        "truth = targets[index], truths[index][None]",
+        "truth = targets[index], every[(index + 1) % count][1][None]",
         ROWS,
     ),
     Mutant(

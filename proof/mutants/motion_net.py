@@ -4,16 +4,34 @@
 from proof.engine import Mutant, Selection
 
 _DATA = "python/blurmodels/irc/motion_data.py"
+_FRONT = "python/blurmodels/irc/motion_front.py"
 _FRAMES = "python/blurmodels/irc/motion_data_frames.py"
 _SCORE = "python/blurmodels/irc/motion_score.py"
+_NET = "python/blurmodels/irc/motion_net.py"
 _CPCR = "python/blurmodels/irc/cpcr.py"
 
 TURNED = Selection(("tests/test_motion_data.py",), "turned_field")
 CAMERA = Selection(("tests/test_motion_data.py",), "around_the_centre or is_their_motion")
 NEARER = Selection(("tests/test_motion_data.py",), "nearer_sign")
+KEPT = Selection(("tests/test_motion_net.py",), "computed_again")
 STAGES = Selection(("tests/test_cpcr.py",), "uniform_network_is_its_equations and not non")
+FRONT = Selection(("tests/test_motion_front.py",), "halfway or along or contrast")
 
 MUTANTS = (
+    Mutant(
+        "motion front: offsets to the left are taken to the right",
+        _FRONT,
+        "            here, there = there, here\n",
+        "            here, there = here, there\n",
+        FRONT,
+    ),
+    Mutant(
+        "motion front: logarithms keep the contrast",
+        _FRONT,
+        "maps += [logs - mean, mean / 3]",
+        "maps += [logs, mean / 3]",
+        FRONT,
+    ),
     Mutant(
         "motion data: a mirrored field keeps its angles",
         _DATA,
@@ -41,6 +59,13 @@ MUTANTS = (
         "torch.cos(angle - true_angle)).abs()",
         "torch.cos(angle - true_angle))",
         NEARER,
+    ),
+    Mutant(
+        "Motion-Net: what could be computed again is kept",
+        _NET,
+        "if self.recompute and torch.is_grad_enabled()",
+        "if self.recompute and not torch.is_grad_enabled()",
+        KEPT,
     ),
     Mutant(
         "CPCR: the vertical difference is denoised untransposed",

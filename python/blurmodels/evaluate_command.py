@@ -2,13 +2,12 @@
 """What the commands below `blurops evaluate` have in common; light to import."""
 
 import argparse
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from blurops.cli import options
-from blurops.files import check_output, replacing
+from blurops.files import check_output, write_report
 
 # Tables to print, and scores to write.
 Results = tuple[list[Any], Any]
@@ -61,8 +60,7 @@ def run(args: argparse.Namespace, make: Callable[[argparse.Namespace], Results])
 
     print("\n\n".join(show(table) for table in tables))
     if args.output is not None:
-        with replacing(args.output) as file:
-            file.write((json.dumps(scores, indent=2) + "\n").encode())
+        write_report(args.output, scores)
 
 
 def seeds(args: argparse.Namespace) -> Iterable[int]:

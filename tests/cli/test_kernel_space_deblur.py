@@ -19,12 +19,13 @@ def test_explicit_kernels_without_weights(files, succeed):
     photo, out = files / "photo.png", files / "o.png"
     text = succeed(
         *("deblur", photo, *MODEL, "--steps", 3, "--kernel-size", 5, "--grid", "1,2"),
-        *("--iterations", 2, "--seed", 4, "--state", files / "run.safetensors", "-o", out),
+        *("--iterations", 2, "--seed", 4, "--precision", "bfloat16"),
+        *("--state", files / "run.safetensors", "-o", out),
     )
     assert text.startswith(f"{out}: B = 2, K = 5, 3 steps in ")
     assert "the paper's losses" in text
     wanted = fit_operator(
-        read_image(photo).pixels, kernel_size=5, grid=(1, 2), steps=3, seed=4
+        read_image(photo).pixels, kernel_size=5, grid=(1, 2), steps=3, seed=4, precision="bfloat16"
     ).field
     field = load_field(files / "o-field.safetensors")
     assert torch.equal(field.kernels, wanted.kernels)
@@ -73,6 +74,7 @@ def test_encoded_kernels_by_weights(files, succeed, monkeypatch):
         (("--operator", "uniform", "--grid", "1,2"), "--grid: goes with --operator basis only"),
         (("--scheme", "algorithm1"), "--scheme: algorithm1 goes with --operator encoded only"),
         (("--losses", "paper"), "--losses: goes without --operator basis"),
+        (("--weights", "W", "--precision", "bfloat16"), "--precision: goes without --operator enc"),
         (("--weights", "W", "--losses", "authors"), "--losses: authors needs --vgg W"),
         (("--weights", "W", "--vgg", "V"), "--vgg: goes with --losses authors only"),
         (("--refine",), "--refine: goes with --model basis_kernels only"),

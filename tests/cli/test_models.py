@@ -63,15 +63,27 @@ def test_scale_works_at_that_size_and_reports_it(files, weights, succeed, monkey
     assert (report["restoration"], report["iterations"]) == ("plug-and-play", 2)
 
 
-def test_gray_with_transparency_is_restored_and_keeps_it(files, weights, succeed):
+@pytest.mark.parametrize(
+    "words",
+    [
+        "deblur ga.png --model basis_kernels --weights W -o o.png",
+        "deblur ga.png --model basis_kernels --refine -o o.png",
+        "detect ga.png --weights W -o o.png",
+    ],
+)
+def test_gray_with_transparency_is_refused(files, weights, fail, succeed, monkeypatch, words):
+    monkeypatch.chdir(files)
     gray = scene(channels=1)
     alpha = torch.rand(1, 1, HEIGHT, WIDTH, generator=torch.manual_seed(0)).round()
-    write_image(files / "ga.png", gray, like=Image(gray, alpha=alpha))
-    succeed(
-        *("deblur", files / "ga.png", "--model", "basis_kernels", "--weights", weights),
-        *("-o", files / "o.png", "--iterations", 1),
-    )
-    restored = read_image(files / "o.png")
+    write_image("ga.png", gray, like=Image(gray, alpha=alpha))
+    before = {path.name for path in files.iterdir()}
+    line = fail(*words.replace("W", str(weights)).split())
+    assert "image 'ga.png' must be gray without transparency, or RGB" in line
+    assert line.endswith("got gray with transparency\n")
+    assert {path.name for path in files.iterdir()} == before
+    # Told the blur, the same photograph keeps it.
+    succeed("deblur", "ga.png", "--motion", "5,20", "--iterations", 1, "-o", "o.png")
+    restored = read_image("o.png")
     assert restored.pixels.shape[1] == 1
     assert torch.equal(restored.alpha, alpha)
 

@@ -2,7 +2,6 @@
 """What this model adds to the command line: `blurops deblur --model basis_kernels` and `detect`."""
 
 import argparse
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from blurmodels.basis_kernels.train_command import register_train
 from blurops import BasisBlur, load_field, richardson_lucy, save_field
 from blurops.cli import options
 from blurops.fields import BlurField, plot_kernel_field
-from blurops.files import check_output, replacing
+from blurops.files import check_output, write_report
 from blurops.images import Image, check_suffix, read_image, write_image
 
 __all__ = ["add_deblur", "deblur", "register", "register_evaluate", "register_train"]
@@ -101,7 +100,7 @@ def deblur(args: argparse.Namespace) -> None:
         kind: check_output(Path(args.output).with_name(f"{Path(args.output).stem}-{kind}"))
         for kind in ("field.safetensors", "kernels.png", "report.json")
     }
-    original = options.load_photo(args)
+    original = options.load_blind_photo(args)
     photo = original if args.scale is None else _scaled(original, args.scale, args.gamma)
     began = time.perf_counter()
     field, notes = _field(args, photo.pixels, args.fit_steps)
@@ -131,8 +130,7 @@ def deblur(args: argparse.Namespace) -> None:
     save_field(beside["field.safetensors"], field.kernels, field.mixing, **field.meta)
     picture = plot_kernel_field(photo.pixels, field, orientation="convolution")
     options.save_figure(picture, beside["kernels.png"], "png")
-    with replacing(beside["report.json"]) as file:
-        file.write((json.dumps(report, indent=2) + "\n").encode())
+    write_report(beside["report.json"], report)
     print(
         f"{args.output}: {report['width']} x {report['height']}, B = {report['basis_size']},"
         f" K = {report['kernel_size']}, estimated in {estimated - began:.1f} s, {iterations}"
@@ -194,7 +192,7 @@ def _detect(args: argparse.Namespace) -> None:
         _check_source(args, "detect")
     check_suffix(args.output, None)
     check_output(args.output)
-    pixels = options.load_photo(args).pixels
+    pixels = options.load_blind_photo(args).pixels
     if args.field is not None:
         field = options.as_float32(load_field(args.field))
         options.check_field_size(field, args.field, tuple(pixels.shape[2:]), args.image)

@@ -5,17 +5,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from blurmodels.basis_kernels.data import (
-    ADE20K,
-    BlurSettings,
-    DeadLeaves,
-    KernelBank,
-    Repeated,
-    Samples,
-    Scenes,
-)
+from blurmodels.basis_kernels.data import ADE20K, BlurSettings, KernelBank, Samples
 from blurmodels.basis_kernels.network import TwoHeadsNetwork
 from blurmodels.basis_kernels.task import FieldTask, LossSettings, initialise
+from blurmodels.scenes import DeadLeaves, Repeated, Scenes
 from blurmodels.training import Settings
 
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from blurmodels.basis_kernels.data import Samples, blur_batch
 from blurmodels.basis_kernels.data.samples import Batch, Sample
-from blurmodels.basis_kernels.data.scene import random_stream
 from blurmodels.basis_kernels.estimate import network_input
 from blurmodels.basis_kernels.losses import kernel_loss, reblur_loss
 from blurmodels.basis_kernels.network import TwoHeadsNetwork
+from blurmodels.scenes import random_stream
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from blurmodels.irc import motion_commands, train_command
 from blurmodels.irc.motion_evaluate_command import register_evaluate
 from blurops import load_motion_field, save_motion_field
 from blurops.cli import options
-from blurops.files import check_output, replacing
+from blurops.files import check_output, write_report
 
 __all__ = [
     "TAKES_MOTION_FIELD",
@@ -67,7 +66,7 @@ def deblur(args: argparse.Namespace) -> None:
         kind: check_output(Path(args.output).with_name(f"{Path(args.output).stem}-{kind}"))
         for kind in ("motion.mat", "report.json")
     }
-    photo = options.load_photo(args)
+    photo = options.load_blind_photo(args)
     network, pipeline = _load(args)
     light = photo.pixels**args.gamma
     began = time.perf_counter()
@@ -93,8 +92,7 @@ def deblur(args: argparse.Namespace) -> None:
     }
     options.save_photo(args, image.clamp(min=0) ** (1 / args.gamma), photo)
     save_motion_field(beside["motion.mat"], length, angle)
-    with replacing(beside["report.json"]) as file:
-        file.write((json.dumps(report, indent=2) + "\n").encode())
+    write_report(beside["report.json"], report)
     how = "known" if args.motion_field else f"estimated in {estimated - began:.1f} s"
     print(
         f"{args.output}: {report['width']} x {report['height']}, motion of up to"

@@ -196,6 +196,8 @@ class IRCNet(Pretrained, nn.Module):
         image = functional.pad(observed, frame, mode="replicate")
         filtered = [k.forward(image) for k in filters]
         multipliers = [torch.zeros_like(each) for each in filtered]
+        # At once: each one's gradient by itself would be as large as that of all.
+        banks = self.bank.to(observed.dtype).unbind()
         for stage in range(self.stages):
             split = [
                 self.shrink(each + b, stage, i)
@@ -205,8 +207,7 @@ class IRCNet(Pretrained, nn.Module):
             for step in range(self.inner):
                 rest = functional.pad(observed - blur.forward(image), frame)
                 rests = [rest, *(t - each for t, each in zip(targets, filtered, strict=True))]
-                bank = self._bank(stage, step).to(observed.dtype)
-                image = image + _corrected(rests, bank, index, weight)
+                image = image + _corrected(rests, banks[self._place(stage, step)], index, weight)
                 filtered = [k.forward(image) for k in filters]
             if stage + 1 < self.stages:
                 multipliers = [
@@ -215,10 +216,10 @@ class IRCNet(Pretrained, nn.Module):
                 ]
         return image
 
-    def _bank(self, stage: int, step: int) -> Tensor:
-        """The (F, 3, size, size) of a step."""
+    def _place(self, stage: int, step: int) -> int:
+        """Which of the banks is a step's."""
         number = stage * self.inner + step
-        return self.bank[number * self._steps // (self.stages * self.inner)]
+        return number * self._steps // (self.stages * self.inner)
 
     @classmethod
     def described(cls, architecture: Mapping[str, Any]) -> "IRCNet":

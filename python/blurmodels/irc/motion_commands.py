@@ -43,6 +43,7 @@ _RECIPE = (
     ("loss", ("vector", "doubled", "polar"), "what is made small"),
     ("output", ("doubled", "polar"), "how the network codes angles"),
     ("normalisation", ("instance", "layer"), "of each channel, or of all together"),
+    ("front", ("pixels", "differences"), "what the network is shown"),
 )
 
 
@@ -102,7 +103,7 @@ def _motion(args: argparse.Namespace) -> None:
         check_output(args.output)
     kind = None if args.picture is None else options.check_figure_output(args.picture)
     network = MotionNet.from_pretrained(args.weights)
-    pixels = options.load_photo(args).pixels
+    pixels = options.load_blind_photo(args).pixels
     began = time.perf_counter()
     with torch.no_grad():
         length, angle = network(pixels)

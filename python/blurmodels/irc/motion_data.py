@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Blurred images whose straight motion is known at each pixel: what Motion-Net learns from.
 
-Every source is addressed by index and seed: item i is the same whenever it is asked for.
+Every source is addressed by index and seed: item i is the same whenever it is asked for. What
+IRC-Net learns from, and why it is made otherwise, is in `scenes`.
 """
 
 import math
@@ -15,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from blurmodels.basis_kernels.data.scene import Scene, Scenes, random_stream
 from blurmodels.datasets import read_colours
+from blurmodels.scenes import Scene, Scenes, random_stream
 from blurops import motion_blur
 from blurops.fields import CameraMotion, MotionField
 
@@ -143,7 +144,7 @@ class CameraBlurs:
         seed: which ones.
 
     Example:
-        >>> from blurmodels.basis_kernels.data import DeadLeaves
+        >>> from blurmodels.scenes import DeadLeaves
         >>> blurs = CameraBlurs(DeadLeaves(4), 32, CameraSettings(max_length=9))
         >>> blurs[1].observed.shape, blurs[1].length.shape, bool(blurs[1].length.max() <= 9)
         (torch.Size([3, 32, 32]), torch.Size([32, 32]), True)

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blurmodels.basis_kernels.data.scene import random_stream
 from blurmodels.datasets import read_colours
 from blurmodels.irc.motion_data import NOISE, Example
+from blurmodels.scenes import random_stream
 from blurops.fields import MotionField
 
 # A Middlebury file opens with this number, whose bytes read "PIEH".

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from blurmodels.basis_kernels.data.scene import Scenes
 from blurmodels.datasets import bahat, kohler
 from blurmodels.evaluation import Row, Scores, Table, kohler_scores, mean_scores, plain_scores
 from blurmodels.evaluation.tables import MISSING
 from blurmodels.irc.motion_data import CameraBlurs, CameraSettings, Example
 from blurmodels.irc.motion_score import motion_mse
+from blurmodels.scenes import Scenes
 
 LEVELS = {"moderate": 21.0, "severe": 35.0}
 TABLES = (2, 3, 4, 5)

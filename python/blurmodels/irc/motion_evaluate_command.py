@@ -85,9 +85,9 @@ def _table(args: argparse.Namespace) -> Any:
 
 
 def _scenes(args: argparse.Namespace) -> Any:
-    from blurmodels.basis_kernels.data import DeadLeaves
     from blurmodels.datasets import voc
     from blurmodels.irc.motion_data import Photographs
+    from blurmodels.scenes import DeadLeaves
 
     if args.voc is not None:
         return Photographs(voc(args.voc), seed=args.seed)

@@ -7,6 +7,7 @@ Segmentation with Deep Convolutional Nets, Atrous Convolution, and Fully Connect
 it has, at what stride its maps are, and how angles are coded, the paper does not say.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
+from blurmodels.irc import motion_front
 from blurmodels.pretrained import Pretrained
 
 OUTPUTS = ("doubled", "polar")
+FRONTS = ("pixels", "differences")
 NORMALISATIONS = ("instance", "layer")
 STRIDES = (4, 8, 16, 32)
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
@@ -171,7 +175,12 @@ class MotionNet(Pretrained, nn.Module):
         normalisation: `"instance"`, each channel by its own mean and deviation over the image, as
             the paper has it; or `"layer"`, all channels of an image by theirs together, which keeps
             how the energies of channels compare, and with it the direction of a blur.
+        front: what the stages are shown: `"pixels"` through a strided convolution and a maximum, as
+            in He et al.; or `"differences"`, the fixed maps of `motion_front.Differences` through a
+            1 x 1 convolution, from which a narrow network learns in minutes.
         blocks: of the four stages, instead of those of `depth`.
+        recompute: in training, keep only what goes into each block for the backward, and compute
+            the rest again. It may be changed at any time, and is not part of what files say.
 
     Raises:
         ValueError: an argument is none of these.
@@ -193,10 +202,12 @@ class MotionNet(Pretrained, nn.Module):
         output_stride: int = 8,
         output: str = "doubled",
         normalisation: str = "instance",
+        front: str = "pixels",
         blocks: Sequence[int] | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
-        _check_architecture(depth, width, output_stride, output, normalisation, blocks)
+        _check_architecture(depth, width, output_stride, output, normalisation, blocks, front)
         self.architecture = {
             "depth": depth,
             "width": width,
@@ -204,11 +215,19 @@ class MotionNet(Pretrained, nn.Module):
             "output": output,
             "normalisation": normalisation,
             "blocks": list(BLOCKS[depth] if blocks is None else blocks),
+            "front": front,
         }
+        self.recompute = recompute
         narrow = depth >= 50
         growth = 4 if narrow else 1
-        self.stem = _Unit(3, width, 7, normalisation, stride=2)
-        inputs, stride, dilation = width, 4, 1
+        if front == "pixels":
+            self.front = None
+            self.stem = _Unit(3, width, 7, normalisation, stride=2)
+        else:
+            self.front = motion_front.Differences()
+            # Without normalisation, as the maps do not change with contrast.
+            self.stem = nn.Conv2d(self.front.channels, width, 1)
+        inputs, stride, dilation = width, motion_front.STRIDE, 1
         self.stages = nn.ModuleList()
         for level, count in enumerate(self.architecture["blocks"]):
             step = 2 if level > 0 else 1
@@ -238,9 +257,10 @@ class MotionNet(Pretrained, nn.Module):
                 if layer.bias is not None:
                     nn.init.zeros_(layer.bias)
         # At first the network sees differences: brightness would drown them, and tells nothing.
-        with torch.no_grad():
-            weight = self.stem[0].weight
-            weight -= weight.mean((2, 3), keepdim=True)
+        if self.front is None:
+            with torch.no_grad():
+                weight = self.stem[0].weight
+                weight -= weight.mean((2, 3), keepdim=True)
         # At first nothing moves, nearly.
         nn.init.normal_(self.last.weight, std=1e-2)
 
@@ -267,27 +287,40 @@ class MotionNet(Pretrained, nn.Module):
         _check_input(observed)
         height, width = observed.shape[2:]
         stride = self.architecture["output_stride"]
-        down, right = (max(2, math.ceil(n / stride)) * stride - n for n in (height, width))
+        least = max(2, 0 if self.front is None else math.ceil(self.front.least / stride))
+        down, right = (max(least, math.ceil(n / stride)) * stride - n for n in (height, width))
         x = functional.pad(observed.expand(-1, 3, -1, -1), (0, right, 0, down), mode="replicate")
         size = x.shape[2:]
-        x = functional.relu(self.stem(2 * x - 1))
-        x = functional.max_pool2d(x, 3, stride=2, padding=1)
-        for stage in self.stages:
-            x = stage(x)
-        x = self.last(self.pyramid(x))
+        x = self._shown(x)
+        for block in itertools.chain(*self.stages):
+            x = self._passed(block, x)
+        x = self.last(self._passed(self.pyramid, x))
         # Half types would round a motion of 30 pixels to a quarter of a pixel.
         x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         x = functional.interpolate(x, size, mode="bilinear")[:, :, :height, :width]
         second = _PIXELS if self.architecture["output"] == "doubled" else _RADIANS
         return torch.stack([_PIXELS * x[:, 0], second * x[:, 1]], dim=1)
 
+    def _passed(self, part: nn.Module, x: Tensor) -> Tensor:
+        if self.recompute and torch.is_grad_enabled():
+            return checkpoint(part, x, use_reentrant=False)
+        return part(x)
+
+    def _shown(self, x: Tensor) -> Tensor:
+        """What the stages see of an image, at a stride of 4."""
+        if self.front is not None:
+            return functional.relu(self.stem(self.front(x)))
+        x = functional.relu(self.stem(2 * x - 1))
+        return functional.max_pool2d(x, 3, stride=2, padding=1)
+
 
 def _check_architecture(
-    depth: Any, width: Any, stride: Any, output: Any, normalisation: Any, blocks: Any
+    depth: Any, width: Any, stride: Any, output: Any, normalisation: Any, blocks: Any, front: Any
 ) -> None:
     for name, value, choices in (
         ("depth", depth, tuple(BLOCKS)), ("output_stride", stride, STRIDES),
         ("output", output, OUTPUTS), ("normalisation", normalisation, NORMALISATIONS),
+        ("front", front, FRONTS),
     ):  # fmt: skip
         if value not in choices:
             listed = ", ".join(map(str, choices))

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blurmodels.basis_kernels.data import DeadLeaves, Repeated
-from blurmodels.basis_kernels.data.scene import Scenes
 from blurmodels.irc.motion_data import (
     NOISE,
     CameraBlurs,
@@ -20,6 +18,7 @@ from blurmodels.irc.motion_data import (
 from blurmodels.irc.motion_data_frames import AveragedFrames, Flow, estimated_flow
 from blurmodels.irc.motion_net import MotionNet
 from blurmodels.irc.motion_task import MotionTask
+from blurmodels.scenes import DeadLeaves, Repeated, Scenes
 from blurmodels.training import Settings
 
 
@@ -28,7 +27,7 @@ class Recipe:
     """A network, its data and its schedule.
 
     Attributes:
-        depth, width, output_stride, output, normalisation, blocks: of `MotionNet`.
+        depth, width, output_stride, output, normalisation, blocks, front: of `MotionNet`.
         max_length: longest motion, pixels.
         size: side of the images.
         noise: standard deviation of the noise.
@@ -45,6 +44,7 @@ class Recipe:
     output: str = "doubled"
     normalisation: str = "instance"
     blocks: tuple[int, ...] | None = None
+    front: str = "pixels"
     max_length: float = 35.0
     size: int = 352
     noise: float = NOISE
@@ -69,11 +69,11 @@ RECIPES = {
         depth=50, width=32, normalisation="layer", size=160, epoch=4000, epochs=30, repeat=2000,
         learning_rate=5e-4, decay="cosine", warmup=200, clip=10.0, batch_size=8,
     ),
-    # For a test on a CPU.
+    # Some minutes on one core of a CPU.
     "small": Recipe(
-        depth=18, width=8, output_stride=4, blocks=(1, 1, 1, 1), max_length=15, size=48, epoch=400,
-        epochs=20, repeat=200, learning_rate=2e-3, decay="cosine", warmup=20, clip=10.0,
-        batch_size=16,
+        depth=18, width=8, output_stride=4, normalisation="layer", blocks=(1, 1, 1, 1),
+        front="differences", max_length=15, size=64, epoch=1000, epochs=8, repeat=1000,
+        loss="vector", learning_rate=2e-3, decay="cosine", warmup=50, clip=10.0, batch_size=16,
     ),
 }  # fmt: skip
 
@@ -126,6 +126,7 @@ def task_of(recipe: Recipe, examples: Examples, *, seed: int = 0) -> MotionTask:
         network = MotionNet(
             recipe.depth, width=recipe.width, output_stride=recipe.output_stride,
             output=recipe.output, normalisation=recipe.normalisation, blocks=recipe.blocks,
+            front=recipe.front,
         )  # fmt: skip
     return MotionTask(network, examples, recipe.loss)
 

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Trainings by name: the paper's, a practical one, and one of a few minutes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from blurmodels.basis_kernels.data import DeadLeaves, Repeated
-from blurmodels.basis_kernels.data.scene import Scenes
 from blurmodels.irc.irc_net import IRCNet
+from blurmodels.irc.joint import BlindDeblurrer
 from blurmodels.irc.scenes import MotionSamples, MotionSettings
 from blurmodels.irc.task import DeblurTask
+from blurmodels.scenes import DeadLeaves, Repeated, Scenes
 from blurmodels.training import Settings
 
 
@@ -25,6 +25,7 @@ class Recipe:
         epochs: how many.
         repeat: make so many scenes only and show them turned and mirrored; None makes them anew.
         reduction: of `DeblurTask`.
+        through_blur: of `BlindDeblurrer`, where one learns.
         optimiser, momentum, learning_rate, decay, warmup, clip, batch_size: of `training.Settings`.
     """
 
@@ -47,6 +48,7 @@ class Recipe:
     epochs: float = 10
     repeat: int | None = None
     reduction: str = "mean"
+    through_blur: bool = True
     optimiser: str = "adam"
     momentum: float = 0.0
     learning_rate: float = 5e-4
@@ -72,6 +74,15 @@ RECIPES = {
     ),
 }  # fmt: skip
 
+# Those of blind pipelines. Section 4.3: 6,000 images, half of them synthetic (all of them here) and
+# half of GoPro's; gradients reach the motion through the weights of interpolation.
+JOINT = RECIPES | {
+    "paper": replace(
+        RECIPES["paper"], kind="camera", epoch=6000, learning_rate=1e-9, momentum=0.9,
+        through_blur=False,
+    ),
+}  # fmt: skip
+
 
 def scenes_of(recipe: Recipe, *, seed: int = 0) -> Scenes:
     """A recipe's generated scenes; those of two seeds differ."""
@@ -94,6 +105,13 @@ def network_of(recipe: Recipe, *, cache: bool = False, progress: bool = False) -
         penalty=recipe.penalty, mode=recipe.mode, boundary=recipe.boundary, method=recipe.method,
         grid=recipe.grid, cache=cache, progress=progress,
     )  # fmt: skip
+
+
+def pipeline_of(
+    recipe: Recipe, estimator: Any, network: IRCNet, *, combine: str = "filters"
+) -> BlindDeblurrer:
+    """The blind pipeline of an estimator of motion and an IRC-Net, as a recipe trains it."""
+    return BlindDeblurrer(estimator, network, combine=combine, through_blur=recipe.through_blur)
 
 
 def task_of(recipe: Recipe, network: Any, *, seed: int = 0) -> DeblurTask:

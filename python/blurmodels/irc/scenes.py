@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Training data: generated scenes under straight motions, each known by its index."""
+"""Training data of IRC-Net: generated scenes under straight motions, each known by its index.
+
+`motion_data.CameraBlurs`, what Motion-Net learns from, makes camera motions too, and little is the
+same: its cameras turn about three axes, by exact rotations, and it blurs each scene when it is
+asked for; here the turn is small and about the optical axis alone, which makes the field a sum of
+linear functions, noise differs from sample to sample, and batches are blurred on the device.
+"""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blurmodels.basis_kernels.data.scene import Scenes, random_stream
+from blurmodels.scenes import Scenes, random_stream
 from blurops import motion_blur
 from blurops.fields import bank_motions
 
@@ -79,7 +85,7 @@ class MotionSamples:
         seed: which motions and noise.
 
     Example:
-        >>> from blurmodels.basis_kernels.data import DeadLeaves
+        >>> from blurmodels.scenes import DeadLeaves
         >>> samples = MotionSamples(DeadLeaves(), 32, MotionSettings(max_length=9))
         >>> batch = motion_batch([samples[0], samples[1]])
         >>> batch.observed.shape, batch.length.shape

@@ -4,12 +4,13 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from blurmodels.irc import irc_net, joint
+from blurmodels.irc.motion_score import motion_error
 from blurmodels.irc.scenes import MotionSample, MotionSamples, motion_batch
 
 REDUCTIONS = ("mean", "sum")
@@ -84,9 +85,21 @@ class DeblurTask:
         self.network.save_pretrained(path, training=record)
 
 
+class HeldOut(NamedTuple):
+    """Means over images that were not learned from.
+
+    Attributes:
+        psnr: of restored images, dB, values clamped to [0, 1].
+        motion: squared error of the estimated motion, pixels squared; None where it is told.
+    """
+
+    psnr: float
+    motion: float | None
+
+
 @torch.no_grad()
-def held_out_psnr(network: Callable, samples: MotionSamples, count: int) -> float:
-    """The mean PSNR of restored images, values clamped to [0, 1].
+def held_out_scores(network: Callable, samples: MotionSamples, count: int) -> HeldOut:
+    """How well a network restores, and estimates motion.
 
     Args:
         network: an `IRCNet` or a `BlindDeblurrer`.
@@ -95,9 +108,13 @@ def held_out_psnr(network: Callable, samples: MotionSamples, count: int) -> floa
     """
     from blurmodels.evaluation import psnr
 
-    found = []
+    blind = isinstance(network, joint.BlindDeblurrer)
+    found, errors = [], []
     for index in range(count):
         batch = motion_batch([samples[index]])
-        given = () if isinstance(network, joint.BlindDeblurrer) else (batch.length, batch.angle)
-        found.append(psnr(network(batch.observed, *given).clamp(0, 1), batch.sharp))
-    return sum(found) / count
+        truth = batch.length, batch.angle
+        if blind:
+            errors.append(float(motion_error(*network.motion(batch.observed), *truth).mean()))
+        restored = network(batch.observed, *(() if blind else truth))
+        found.append(psnr(restored.clamp(0, 1), batch.sharp))
+    return HeldOut(sum(found) / count, sum(errors) / count if blind else None)

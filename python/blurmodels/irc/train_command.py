@@ -9,9 +9,9 @@ from blurmodels.train_command import SETTINGS, add_changes, add_folder, add_run,
 from blurops.cli import options
 
 _DESCRIPTION = """\
-Train IRC-Net, which restores images whose motion is known, on generated scenes. With --pipeline,
-train a whole blind pipeline instead, its estimator of motion and its IRC-Net, by the restored
-images alone.
+Train IRC-Net, which restores images whose motion is known, on generated scenes. With --motion or
+--pipeline, train a whole blind pipeline instead, its estimator of motion and its IRC-Net, by the
+restored images alone; `blurops deblur --model irc` then needs no motion field.
 
 FOLDER gets the weights, a table of losses, and a state from which the same command goes on after
 an interruption. To train on several GPUs:
@@ -20,7 +20,8 @@ an interruption. To train on several GPUs:
 _EPILOG = """\
 examples:
   blurops train irc out/ --recipe paper --device cuda
-  blurops train irc out/ --recipe small --seed 1 --threads 1 --held-out 8"""
+  blurops train irc out/ --recipe small --seed 1 --threads 1 --held-out 8
+  blurops train irc blind/ --motion motion/weights.safetensors --weights out/weights.safetensors"""
 
 # Options that change the recipe: name, type, help.
 _RECIPE = (
@@ -51,6 +52,15 @@ def register_train(models: Any) -> None:
         help="weights of an IRC-Net to begin with; the network is theirs",
     )  # fmt: skip
     begin.add_argument(
+        "--motion", metavar="M",
+        help="weights of a Motion-Net, to be trained with the IRC-Net as a blind pipeline",
+    )  # fmt: skip
+    begin.add_argument(
+        "--combine", choices=("filters", "outputs"),
+        help="of --motion: restore once with filters mixed at each pixel, or four times"
+        " (default: filters)",
+    )  # fmt: skip
+    begin.add_argument(
         "--pipeline", metavar="P", help="weights of a blind pipeline, to be trained as a whole"
     )
     add_changes(parser, _RECIPE)
@@ -63,41 +73,88 @@ def register_train(models: Any) -> None:
 
 def _run(args: argparse.Namespace) -> None:
     from blurmodels.irc import recipes
-    from blurmodels.irc.task import held_out_psnr
+    from blurmodels.irc.task import held_out_scores
 
-    recipe = replace(recipes.RECIPES[args.recipe], **given(args, _RECIPE))
+    blind = args.motion is not None or args.pipeline is not None
+    table = recipes.JOINT if blind else recipes.RECIPES
+    recipe = replace(table[args.recipe], **given(args, _RECIPE))
     network, recipe = _network(args, recipe)
     settings = recipes.settings_of(recipe, seed=args.seed, **given(args, SETTINGS))
     task = recipes.task_of(recipe, network, seed=args.seed)
     if args.held_out:
         # Seeds of training are never negative, and hardly ever as large as this.
         others = recipes.samples_of(recipe, seed=args.seed + 2**40, patch=2 * recipe.patch)
-        before = held_out_psnr(network, others, args.held_out)
+        before = held_out_scores(network, others, args.held_out)
     run(args, task, settings)
     if args.held_out:
-        after = held_out_psnr(network.to("cpu").eval(), others, args.held_out)
-        print(f"  held out: {before:.2f} dB before, {after:.2f} dB after")
+        after = held_out_scores(network.to("cpu").eval(), others, args.held_out)
+        print(f"  held out: {before.psnr:.2f} dB before, {after.psnr:.2f} dB after")
+        if blind:
+            print(
+                f"  squared error of the motion: {before.motion:.2f} pixels^2 before,"
+                f" {after.motion:.2f} after"
+            )
 
 
 def _network(args: argparse.Namespace, recipe: Any) -> tuple[Any, Any]:
     """What is trained, and the recipe with the network's own settings."""
     from blurmodels.irc import recipes
-    from blurmodels.irc.irc_net import IRCNet
     from blurmodels.irc.joint import BlindDeblurrer
 
-    if args.weights is None and args.pipeline is None:
-        return recipes.network_of(recipe, progress=options.show_progress(args)), recipe
-    if args.weights is not None and args.pipeline is not None:
-        raise options.UsageError("train: argument --pipeline: goes without --weights")
+    _check(args)
     if args.pipeline is not None:
         whole = BlindDeblurrer.from_pretrained(args.pipeline)
-        network = whole.network
+        network, recipe = whole.network, _within(args.pipeline, whole.network, args, recipe)
     else:
-        whole = network = IRCNet.from_pretrained(args.weights)
+        # First what is quickly read: it may be of another network.
+        estimator = _estimator(args)
+        network, recipe = _restorer(args, recipe)
+        if estimator is None:
+            return network, recipe
+        whole = recipes.pipeline_of(recipe, estimator, network, combine=args.combine or "filters")
+    if hasattr(whole.estimator, "recompute"):
+        whole.estimator.recompute = True
+    return whole, recipe
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.pipeline is not None:
+        for name in ("weights", "motion"):
+            if getattr(args, name) is not None:
+                raise options.UsageError(f"train: argument --pipeline: goes without --{name}")
+    if args.combine is not None and args.motion is None:
+        raise options.UsageError("train: argument --combine: goes with --motion only")
     known = {"stages", "inner", "size", "threshold", "penalty"}
     refused = known & set(given(args, _RECIPE))
-    if refused:
+    if refused and (args.weights is not None or args.pipeline is not None):
         name = flag(min(refused))
         raise options.UsageError(f"train: argument {name}: goes without --weights and --pipeline")
-    longest = min(network.max_length, args.max_length or network.max_length)
-    return whole, replace(recipe, max_length=longest)
+
+
+def _estimator(args: argparse.Namespace) -> Any:
+    """The Motion-Net to begin with, if there is one."""
+    from blurmodels.irc.motion_net import MotionNet
+
+    return None if args.motion is None else MotionNet.from_pretrained(args.motion)
+
+
+def _restorer(args: argparse.Namespace, recipe: Any) -> tuple[Any, Any]:
+    """The IRC-Net to begin with, and the recipe for it."""
+    from blurmodels.irc import recipes
+    from blurmodels.irc.irc_net import IRCNet
+
+    if args.weights is None:
+        return recipes.network_of(recipe, progress=options.show_progress(args)), recipe
+    network = IRCNet.from_pretrained(args.weights)
+    return network, _within(args.weights, network, args, recipe)
+
+
+def _within(path: str, network: Any, args: argparse.Namespace, recipe: Any) -> Any:
+    """The recipe with motions that the bank of a file's network has."""
+    longest = network.max_length
+    if args.max_length is not None and args.max_length > longest:
+        raise ValueError(
+            f"train: max_length must be at most {longest} pixels, the longest motion of the bank"
+            f" of '{path}', got {args.max_length}"
+        )
+    return replace(recipe, max_length=min(longest, recipe.max_length))

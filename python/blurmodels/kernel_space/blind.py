@@ -21,6 +21,7 @@ from blurmodels.kernel_space.priors import draw_noise
 from blurops.fields import BlurField
 
 OPERATORS = ("uniform", "basis")
+PRECISIONS = ("float32", "bfloat16")
 # Each level of the pyramid is so much larger than the one before.
 _RATIO = math.sqrt(2)
 _COARSEST_KERNEL = 5
@@ -57,6 +58,7 @@ def fit_operator(
     width: int = 16,
     gradients: float = GRADIENTS,
     scheme: str = "joint",
+    precision: str = "float32",
     seed: int = 0,
     patience: int | None = None,
     state: str | os.PathLike[str] | None = None,
@@ -87,6 +89,9 @@ def fit_operator(
         width: channels of the image's prior; the authors' has 128 and is about 40 times slower.
         gradients: the weight gamma at first.
         scheme: "joint", "alternate" or, for one kernel, as in `blind_schemes.plan`.
+        precision: "float32", or "bfloat16" for the prior's convolutions: a quarter quicker on a CPU
+            that computes in it (avx512_bf16, amx), slower on others; blur, loss and what is
+            optimised stay in float32.
         seed: of everything random; torch's global generators are left alone.
         patience: go to the next level when the mean loss of so many steps is not below that of so
             many steps before; None never.
@@ -110,11 +115,12 @@ def fit_operator(
         >>> tuple(found.field.kernels.shape), tuple(found.sharp.shape), len(found.losses)
         ((1, 2, 5, 5), (1, 1, 32, 36), 2)
     """
-    _check(image, operator, gamma, kernel_size, grid, steps, scheme, patience)
+    _check(image, operator, gamma, kernel_size, grid, steps, scheme, precision, patience)
     settings = {
         "image": blind_state.digest(image), "operator": operator, "gamma": float(gamma),
         "kernel_size": kernel_size, "grid": list(grid), "steps": steps, "width": width,
-        "gradients": float(gradients), "scheme": scheme, "seed": seed, "patience": patience,
+        "gradients": float(gradients), "scheme": scheme, "precision": precision, "seed": seed,
+        "patience": patience,
     }  # fmt: skip
     found = None if state is None else blind_state.read(state, settings)
     run = _Run(image, settings)
@@ -209,6 +215,7 @@ class _Run:
         return Problem(
             observed, self.prior, noise.contiguous(memory_format=torch.channels_last),
             self._blur(level, side, size), self.loss, self.generator, rates=_RATES, trust=trust,
+            precision=self.settings["precision"],
         )  # fmt: skip
 
     def _blur(self, level: int, side: int, size: tuple[int, int]) -> UniformKernel | BasisKernels:
@@ -241,12 +248,13 @@ def _resized(x: Tensor, size: list[int]) -> Tensor:
 
 def _check(
     image: Any, operator: Any, gamma: Any, kernel_size: Any, grid: Any, steps: Any, scheme: Any,
-    patience: Any,
+    precision: Any, patience: Any,
 ) -> None:  # fmt: skip
     name = "fit_operator"
     check_photograph(name, image)
     for argument, value, allowed in (
-        ("operator", operator, OPERATORS), ("scheme", scheme, SCHEMES[:2])
+        ("operator", operator, OPERATORS), ("scheme", scheme, SCHEMES[:2]),
+        ("precision", precision, PRECISIONS),
     ):  # fmt: skip
         if value not in allowed:
             raise ValueError(message(name, argument, f"be one of {', '.join(allowed)}", value))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from blurmodels.kernel_space.losses_blind import BlindLoss
 from blurmodels.kernel_space.priors import jittered
+from blurmodels.training import PRECISIONS
 
 SCHEMES = ("joint", "alternate", "algorithm1")
 # Of Adam: the authors', and how the rate falls.
@@ -26,6 +27,8 @@ class Problem:
         blur: an operator of `blind_operators`.
         observed: (1, C, H, W).
         trust: (1, 1, H, W) factor of both images in the loss, or None.
+        precision: of the sharp image's prior, a name in `blurmodels.training.PRECISIONS`; the blur
+            and the loss are computed in the observed image's own.
         optimisers: of the image's and the blur's parameters.
         sharp, blurred: of the last evaluation.
     """
@@ -41,8 +44,9 @@ class Problem:
         *,
         rates: tuple[float, float] = (RATE, RATE),
         trust: Tensor | None = None,
+        precision: str = "float32",
     ) -> None:
-        self.trust = trust
+        self.trust, self.precision = trust, PRECISIONS[precision]
         self.observed, self.prior, self.noise, self.blur = observed, prior, noise, blur
         self.loss, self.generator = loss, generator
         self.optimisers = {
@@ -53,12 +57,18 @@ class Problem:
 
     def evaluate(self, done: float) -> Tensor:
         """The loss with fresh jitter of the noise."""
-        self.sharp = self.prior(jittered(self.noise, self.generator))
+        self.sharp = self._image(jittered(self.noise, self.generator))
         self.blurred = self.blur(self.sharp)
         blurred, observed = self.blurred, self.observed
         if self.trust is not None:
             blurred, observed = self.trust * blurred, self.trust * observed
         return self.loss(blurred, observed, self.sharp, self.blur.kernel(), done)
+
+    def _image(self, noise: Tensor) -> Tensor:
+        if self.precision is None:
+            return self.prior(noise)
+        with torch.autocast(noise.device.type, self.precision):
+            return self.prior(noise).to(self.observed.dtype)
 
     def step(self, done: float, moved: tuple[str, ...] = ("image", "blur")) -> Tensor:
         """One step of Adam on the parameters named; the loss before it."""

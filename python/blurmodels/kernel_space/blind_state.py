@@ -13,6 +13,8 @@ from blurmodels import checkpoints
 
 _MODEL = "blind deblurring in a kernel space"
 _GENERATOR = "generator"
+# Settings that came later, as they were before.
+_FIRST = {"precision": "float32"}
 # What Adam, Adamax and descent with momentum keep of each parameter.
 _OF_OPTIMISERS = ("step", "exp_avg", "exp_avg_sq", "exp_inf", "momentum_buffer")
 
@@ -67,7 +69,7 @@ def read(path: str | os.PathLike[str], settings: dict[str, Any]) -> checkpoints.
     if kept is None:
         raise ValueError(f"'{path}' must hold a {_MODEL}, got other tensors")
     for name, value in settings.items():
-        if kept.get(name) != value:
+        if kept.get(name, _FIRST.get(name)) != value:
             raise ValueError(
                 f"'{path}' must be of the same image and settings, got {name} {kept.get(name)!r}"
                 f" there and {value!r} here"

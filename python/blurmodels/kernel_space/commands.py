@@ -147,11 +147,11 @@ def _retrieve(args: argparse.Namespace) -> None:
 def _augment(args: argparse.Namespace) -> None:
     import torch
 
-    from blurmodels.basis_kernels.data.scene import random_stream
     from blurmodels.datasets import two_folders
     from blurmodels.datasets._files import images_in, some
     from blurmodels.kernel_space.pairs import FilePairs
     from blurmodels.kernel_space.synthesis import transfer
+    from blurmodels.scenes import random_stream
 
     source = FilePairs(two_folders(args.sharp_dir, args.blurry_dir))
     targets = some(images_in(Path(args.targets)), Path(args.targets), "images")

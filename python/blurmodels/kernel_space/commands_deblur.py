@@ -2,7 +2,6 @@
 """`blurops deblur IMAGE --model kernel_space`."""
 
 import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,14 @@ from torch import Tensor
 from blurops import BasisBlur, richardson_lucy, save_field
 from blurops.cli import options
 from blurops.fields import plot_kernel_field
-from blurops.files import check_output, replacing
+from blurops.files import check_output, write_report
 
 _NAME = "kernel_space"
 _EXPLICIT = ("uniform", "basis")
 _OPERATORS = (*_EXPLICIT, "encoded")
-# Options that only one kind of operator has, besides --kernel-size and --grid.
+# Options that only one kind of operator has.
 _OF_ENCODED = ("losses", "vgg", "latent")
+_OF_EXPLICIT = ("kernel_size", "grid", "precision")
 
 
 def add_deblur(group: argparse._ArgumentGroup) -> None:
@@ -41,6 +41,12 @@ def add_deblur(group: argparse._ArgumentGroup) -> None:
         type=options.whole(1),
         metavar="N",
         help="on each level of the pyramid (default: 200), or in all with encoded (default: 5000)",
+    )
+    group.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="of explicit kernels: bfloat16 is quicker where the processor computes in it"
+        " (default: float32)",
     )
     group.add_argument(
         "--losses",
@@ -86,9 +92,9 @@ def _explicit(args: argparse.Namespace, kind: str) -> None:
     from blurmodels.kernel_space.blind import fit_operator
 
     beside = _beside(args, "field.safetensors", "kernels.png", "report.json")
-    photo = options.load_photo(args)
+    photo = options.load_blind_photo(args)
     began = time.perf_counter()
-    chosen = _chosen(args, "kernel_size", "grid", "scheme", "steps", "seed", "patience", "state")
+    chosen = _chosen(args, *_OF_EXPLICIT, "scheme", "steps", "seed", "patience", "state")
     found = fit_operator(
         photo.pixels,
         operator=kind,
@@ -127,7 +133,7 @@ def _encoded(args: argparse.Namespace, kind: str) -> None:
     beside = _beside(args, "report.json")
     network = KernelWizard.from_pretrained(args.weights).eval().requires_grad_(False)
     latent = None if args.latent is None else read_latent(args.latent)
-    photo = options.load_photo(args)
+    photo = options.load_blind_photo(args)
     began = time.perf_counter()
     chosen = _chosen(args, "scheme", "losses", "vgg", "steps", "seed", "patience", "state")
     found = deblur_encoded(
@@ -173,8 +179,7 @@ def _report(
         "gamma": args.gamma,
         **notes,
     }
-    with replacing(beside["report.json"]) as file:
-        file.write((json.dumps(report, indent=2) + "\n").encode())
+    write_report(beside["report.json"], report)
 
 
 def _check(args: argparse.Namespace, kind: str) -> None:
@@ -192,7 +197,7 @@ def _check(args: argparse.Namespace, kind: str) -> None:
         refuse("grid", "goes with --operator basis only")
     if kind != "encoded" and args.scheme == "algorithm1":
         refuse("scheme", "algorithm1 goes with --operator encoded only")
-    foreign = _OF_ENCODED if kind != "encoded" else ("kernel_size", "grid")
+    foreign = _OF_ENCODED if kind != "encoded" else _OF_EXPLICIT
     for name in foreign:
         if getattr(args, name) is not None:
             refuse(name, f"goes without --operator {kind}")

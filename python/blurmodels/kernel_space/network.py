@@ -97,9 +97,9 @@ class _Level(nn.Module):
 
 
 class _Adapter(nn.Module):
-    def __init__(self, width: int, kernel_dim: int) -> None:
+    def __init__(self, width: int, detail: int, kernel_dim: int) -> None:
         super().__init__()
-        widths = (width, width, 2 * width, 4 * width, kernel_dim, kernel_dim)
+        widths = (width, detail, 2 * width, 4 * width, kernel_dim, kernel_dim)
         level = None
         for depth in reversed(range(5)):
             level = _Level(widths[depth], widths[depth + 1], level, outermost=depth == 0)
@@ -148,6 +148,9 @@ class KernelWizard(Pretrained, nn.Module):
         width: channels of the finest level, 64 in the paper; others are multiples of it.
         kernel_dim: channels of k and of the deepest levels, 512 in the paper.
         vae: G gives mean and deviation of k, as for sampling (the authors' "use_vae").
+        detail: channels of the U-Net's finest level, `width` as published. All that F adds to an
+            image passes through so many numbers for each 8 x 8 pixels, which have 64 values a
+            channel: narrow networks need more.
 
     Raises:
         ValueError: a width is not a positive integer.
@@ -162,15 +165,25 @@ class KernelWizard(Pretrained, nn.Module):
 
     name = "kernel_space.KernelWizard"
 
-    def __init__(self, width: int = 64, kernel_dim: int = 512, *, vae: bool = False) -> None:
+    def __init__(
+        self,
+        width: int = 64,
+        kernel_dim: int = 512,
+        *,
+        vae: bool = False,
+        detail: int | None = None,
+    ) -> None:
         super().__init__()
-        for name, value in (("width", width), ("kernel_dim", kernel_dim)):
+        detail = width if detail is None else detail
+        for name, value in (("width", width), ("kernel_dim", kernel_dim), ("detail", detail)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"KernelWizard: {name} must be a positive integer, got {value!r}")
         self.architecture = {"width": width, "kernel_dim": kernel_dim, "vae": bool(vae)}
+        if detail != width:
+            self.architecture["detail"] = detail
         self.feature_extractor = _features(width)
         self.kernel_extractor = _KernelExtractor(width, kernel_dim, vae)
-        self.adapter = _Adapter(width, kernel_dim)
+        self.adapter = _Adapter(width, detail, kernel_dim)
         self.recon_trunk = _reconstruction(width)
 
     def forward(self, sharp: Tensor, blurry: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -182,9 +195,11 @@ class KernelWizard(Pretrained, nn.Module):
         Returns:
             What F makes of the sharp images, (N, 3, H, W); the mean of k; its deviation, or None.
         """
-        mean, sigma = self.encode(sharp, blurry)
+        features = self._features_of(sharp, blurry)
+        mean, sigma = self._encoded(*features)
         k = mean if sigma is None else mean + sigma * torch.randn_like(mean)
-        return self.apply_blur(sharp, k), mean, sigma
+        # What F needs of the sharp image, G has computed.
+        return self._blurred(sharp, features[0], k), mean, sigma
 
     def encode(self, sharp: Tensor, blurry: Tensor) -> tuple[Tensor, Tensor | None]:
         """Mean and deviation of the k between two images; without `vae` the latter is None.
@@ -197,6 +212,9 @@ class KernelWizard(Pretrained, nn.Module):
         Raises:
             TypeError, ValueError: they are not as above.
         """
+        return self._encoded(*self._features_of(sharp, blurry))
+
+    def _features_of(self, sharp: Tensor, blurry: Tensor) -> list[Tensor]:
         for name, image in (("sharp", sharp), ("blurry", blurry)):
             _check_image("extract_kernel", name, image)
         if sharp.shape != blurry.shape:
@@ -204,9 +222,12 @@ class KernelWizard(Pretrained, nn.Module):
                 f"extract_kernel: blurry must have the shape of sharp, {tuple(sharp.shape)},"
                 f" got {tuple(blurry.shape)}"
             )
-        size = [max(2, -(-side // MULTIPLE)) for side in sharp.shape[2:]]
+        size = [max(2, columns) for columns in _columns(sharp)]
         both = [_padded("extract_kernel", image, size) for image in (sharp, blurry)]
-        k = self.kernel_extractor(torch.cat([self.feature_extractor(x) for x in both], dim=1))
+        return [self.feature_extractor(x) for x in both]
+
+    def _encoded(self, *features: Tensor) -> tuple[Tensor, Tensor | None]:
+        k = self.kernel_extractor(torch.cat(features, dim=1))
         mean, *sigma = k.split(self.architecture["kernel_dim"], dim=1)
         return mean, sigma[0] if sigma else None
 
@@ -241,7 +262,7 @@ class KernelWizard(Pretrained, nn.Module):
         """
         _check_image("apply_blur", "sharp", sharp)
         height, width = sharp.shape[2:]
-        wanted = [-(-side // MULTIPLE) for side in (height, width)]
+        wanted = list(_columns(sharp))
         dim = self.architecture["kernel_dim"]
         if k.ndim != 4 or k.shape[1] != dim or k.shape[0] not in (1, sharp.shape[0]):
             raise ValueError(
@@ -255,8 +276,12 @@ class KernelWizard(Pretrained, nn.Module):
                 " resize_kernel changes that"
             )
         x = _padded("apply_blur", sharp, k.shape[2:])
-        features = self.adapter(self.feature_extractor(x), k.expand(len(x), -1, -1, -1))
-        return (x + self.recon_trunk(features))[:, :, :height, :width]
+        return self._blurred(sharp, self.feature_extractor(x), k)
+
+    def _blurred(self, sharp: Tensor, features: Tensor, k: Tensor) -> Tensor:
+        height, width = sharp.shape[2:]
+        adapted = self.adapter(features, k.expand(len(sharp), -1, -1, -1))
+        return sharp + self.recon_trunk(adapted)[:, :, :height, :width]
 
     @classmethod
     def inferred(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -267,10 +292,12 @@ class KernelWizard(Pretrained, nn.Module):
             return usual if tensor is None or tensor.ndim == 0 else max(1, tensor.shape[0])
 
         dim = rows("kernel_extractor.model.10.weight", 512)
+        width = rows("feature_extractor.0.weight", 64)
         return {
-            "width": rows("feature_extractor.0.weight", 64),
+            "width": width,
             "kernel_dim": dim,
             "vae": rows("kernel_extractor.model.13.weight", dim) == 2 * dim,
+            "detail": rows("adapter.model.down.0.weight", width),
         }
 
     def export_published(self, path: str | os.PathLike[str]) -> None:
@@ -304,6 +331,11 @@ def resize_kernel(k: Tensor, size: tuple[int, int]) -> Tensor:
     """
     wanted = [-(-side // MULTIPLE) for side in size]
     return functional.interpolate(k, wanted, mode="bilinear", align_corners=False)
+
+
+def _columns(image: Tensor) -> tuple[int, int]:
+    """How many columns k has for images of that size."""
+    return -(-image.shape[2] // MULTIPLE), -(-image.shape[3] // MULTIPLE)
 
 
 def _padded(function: str, image: Tensor, size: Any) -> Tensor:

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 import blurops
-from blurmodels.basis_kernels.data import DeadLeaves
-from blurmodels.basis_kernels.data.scene import random_stream
 from blurmodels.datasets import Pair
+from blurmodels.scenes import DeadLeaves, random_stream
 
 
 class Pairs(Protocol):

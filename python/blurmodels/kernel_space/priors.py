@@ -8,9 +8,11 @@ option file says "reflect", and uniform noise times 0.1 where the paper says nor
 
 from collections import OrderedDict
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from blurmodels.evaluation._errors import message
 
@@ -90,6 +92,44 @@ def _central(x: Tensor, size: list[int]) -> Tensor:
     return x[..., top : top + size[0], left : left + size[1]]
 
 
+class _Doubling(torch.autograd.Function):
+    """Bilinear interpolation to twice the size, with a backward quicker than torch's own.
+
+    On the CPU torch scatters each gradient to four places of the input, one by one. Along one axis
+    it is a sum of slices: each input has weights 1/4, 3/4, 3/4, 1/4 in the four outputs around it,
+    and the outermost one the whole of the outermost output.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return functional.interpolate(x, scale_factor=2, mode="bilinear")
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # Half types are slow to add up, and coarse; autograd brings the result back to the input's.
+        wide = torch.promote_types(gradient.dtype, torch.float32)
+        return _halved(_halved(gradient.to(wide), 2), 3)
+
+
+def _halved(gradient: Tensor, axis: int) -> Tensor:
+    even, odd = (gradient[(slice(None),) * axis + (slice(start, None, 2),)] for start in (0, 1))
+    most = even.shape[axis] - 1
+    whole = (even + odd) * 0.75
+    whole.narrow(axis, 1, most).add_(odd.narrow(axis, 0, most), alpha=0.25)
+    whole.narrow(axis, 0, most).add_(even.narrow(axis, 1, most), alpha=0.25)
+    whole.narrow(axis, 0, 1).add_(even.narrow(axis, 0, 1), alpha=0.25)
+    whole.narrow(axis, most, 1).add_(odd.narrow(axis, most, 1), alpha=0.25)
+    return whole
+
+
+class Doubled(nn.Module):
+    """`nn.Upsample(scale_factor=2, mode="bilinear")`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, 2 H, 2 W)."""
+        return _Doubling.apply(x)
+
+
 class ImageDIP(nn.Module):
     """Turns noise into an image in (0, 1): the encoder-decoder with skips of Tran et al.
 
@@ -134,7 +174,7 @@ class ImageDIP(nn.Module):
             deeper += _block(width, width, 3)
             if level + 1 < scales:
                 deeper.append(_numbered(*scale(level + 1, width)))
-            deeper.append(nn.Upsample(scale_factor=2, mode="bilinear"))
+            deeper.append(Doubled())
             beside = _Beside(_numbered(*_block(inputs, skip, 1)), _numbered(*deeper))
             up = [*_block(skip + width, width, 3), *_block(width, width, 1)]
             return [beside, nn.BatchNorm2d(skip + width), *up]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from blurmodels.basis_kernels.data.scene import Scene, random_stream
+from blurmodels.scenes import Scene, random_stream
 
 # Objects that move by themselves, by the first of the names that the data set gives them.
 CLASSES = ("person", "car")

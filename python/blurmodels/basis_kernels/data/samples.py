@@ -10,8 +10,8 @@ from torch import Tensor
 
 import blurops
 from blurmodels.basis_kernels.data.kernel_bank import KernelBank
-from blurmodels.basis_kernels.data.scene import Scenes, random_stream
 from blurmodels.basis_kernels.losses import segment_weights
+from blurmodels.scenes import Scenes, random_stream
 
 DOMAINS = ("linear", "values")
 # Added to the sum of the soft masks before the division, as the released generator does.
@@ -109,7 +109,8 @@ class Samples:
         seed: which kernels, light and noise.
 
     Example:
-        >>> from blurmodels.basis_kernels.data import DeadLeaves, KernelBank
+        >>> from blurmodels.basis_kernels.data import KernelBank
+        >>> from blurmodels.scenes import DeadLeaves
         >>> samples = Samples(DeadLeaves(), KernelBank(kernel_size=9), patch=48)
         >>> batch = blur_batch([samples[0], samples[1]], samples.settings)
         >>> tuple(batch.observed.shape), tuple(batch.sharp.shape)

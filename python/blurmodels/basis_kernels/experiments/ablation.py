@@ -15,20 +15,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from blurmodels.basis_kernels.data import (
-    Batch,
-    BlurSettings,
-    DeadLeaves,
-    KernelBank,
-    Repeated,
-    Samples,
-    blur_batch,
-)
+from blurmodels.basis_kernels.data import Batch, BlurSettings, KernelBank, Samples, blur_batch
 from blurmodels.basis_kernels.estimate import estimate_field
 from blurmodels.basis_kernels.losses import kernel_loss
 from blurmodels.basis_kernels.network import TwoHeadsNetwork
 from blurmodels.basis_kernels.task import FieldTask, LossSettings, initialise
 from blurmodels.evaluation import Row, Table, psnr
+from blurmodels.scenes import DeadLeaves, Repeated
 from blurmodels.training import Settings, train
 from blurops import BasisBlur, richardson_lucy
 from blurops.fields import BlurField

@@ -15,20 +15,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from blurmodels.basis_kernels.data import (
-    Batch,
-    BlurSettings,
-    DeadLeaves,
-    KernelBank,
-    Repeated,
-    Samples,
-    blur_batch,
-)
+from blurmodels.basis_kernels.data import Batch, BlurSettings, KernelBank, Samples, blur_batch
 from blurmodels.basis_kernels.deblurgan import DeblurGANGenerator
 from blurmodels.basis_kernels.estimate import network_input
 from blurmodels.basis_kernels.network import TwoHeadsNetwork
 from blurmodels.basis_kernels.reblur import ReblurLoss
 from blurmodels.evaluation import Row, Table, mean_scores, plain_scores, psnr
+from blurmodels.scenes import DeadLeaves, Repeated
 from blurmodels.training import Settings, train
 
 _HELD_OUT = 1_000_000  # the index of the first held-out sample, far from those trained on

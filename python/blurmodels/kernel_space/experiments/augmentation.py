@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 import blurops
-from blurmodels.basis_kernels.data.scene import random_stream
 from blurmodels.evaluation import Row, Table
 from blurmodels.kernel_space.experiments.columns import stored
 from blurmodels.kernel_space.experiments.methods import Encoder, by_least_squares
@@ -25,6 +24,7 @@ from blurmodels.kernel_space.experiments.small import (
     mean_psnr,
     trained,
 )
+from blurmodels.scenes import random_stream
 
 COLUMNS = ("straight motions", "encoded dataset", "unseen dataset")
 BLURRED = "blurred input"

@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 import blurops
-from blurmodels.basis_kernels.data import DeadLeaves
 from blurmodels.datasets import Pair, levin_kernels, read_colours
 from blurmodels.evaluation import Row, Table, psnr
 from blurmodels.evaluation.tables import MISSING
@@ -28,6 +27,7 @@ from blurmodels.kernel_space.experiments.columns import (
 )
 from blurmodels.kernel_space.experiments.methods import UNTOUCHED, Encoder, Method
 from blurmodels.kernel_space.experiments.paper import TABLES
+from blurmodels.scenes import DeadLeaves
 
 Progress = Callable[[str, int, int], None]
 Distance = Callable[[Tensor, Tensor], float]

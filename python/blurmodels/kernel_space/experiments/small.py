@@ -14,17 +14,10 @@ import torch
 from torch import Tensor
 
 import blurops
-from blurmodels.basis_kernels.data import (
-    Batch,
-    BlurSettings,
-    DeadLeaves,
-    KernelBank,
-    Samples,
-    blur_batch,
-)
-from blurmodels.basis_kernels.data.scene import random_stream
+from blurmodels.basis_kernels.data import Batch, BlurSettings, KernelBank, Samples, blur_batch
 from blurmodels.basis_kernels.deblurgan import DeblurGANGenerator
 from blurmodels.evaluation import psnr
+from blurmodels.scenes import DeadLeaves, random_stream
 from blurmodels.training import Settings, train
 
 

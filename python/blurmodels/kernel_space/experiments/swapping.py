@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import torch
 
-from blurmodels.basis_kernels.data.scene import random_stream
 from blurmodels.evaluation import Row, Table, psnr
 from blurmodels.kernel_space.experiments.columns import stored
 from blurmodels.kernel_space.experiments.methods import Encoder, by_least_squares
@@ -21,6 +20,7 @@ from blurmodels.kernel_space.experiments.small import (
     mean_psnr,
     trained,
 )
+from blurmodels.scenes import random_stream
 
 BLURRED, ORIGINAL, SWAPPED = "blurred input", "network, original data", "network, blur-swapped data"
 UNBLURRED = "the same scene, sharp"

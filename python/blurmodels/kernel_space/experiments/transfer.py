@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from blurmodels.evaluation import Row, Table, psnr
 from blurmodels.kernel_space.network import KernelWizard
@@ -21,9 +22,12 @@ from blurmodels.kernel_space.task import LossSettings, PairsTask, initialise
 from blurmodels.training import Settings, train
 from blurops.fields import camera_shake_kernels
 
-SHARP, MEAN, MEAN_LATENT, NETWORKS = (
-    "sharp image", "mean kernel", "F, mean k", "F and G",
+SHARP, MEAN, CODED, MEAN_LATENT, NETWORKS = (
+    "sharp image", "mean kernel", "best linear code", "F, mean k", "F and G",
 )  # fmt: skip
+
+# Pixels along the sides of what F's finest level has one place for.
+_PLACE = 8
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,10 @@ class Options:
 
     Attributes:
         steps, batch_size, learning_rate: of the training.
-        width, kernel_dim: of F and G. What F adds to an image passes `width` numbers for each 4 x 4
-            pixels; with far fewer than the 48 values of these it cannot take detail away.
+        width, kernel_dim: of F and G.
+        detail: channels of F's finest level. What F adds to an image passes so
+            many numbers for each 8 x 8 pixels; with far fewer than the 192 values of these it
+            cannot take detail away, which the row "best linear code" shows.
         kernels, kernel_size: how many, and how large.
         exposure: of the camera in seconds.
         scenes: to learn from.
@@ -47,6 +53,7 @@ class Options:
     learning_rate: float = 1e-3
     width: int = 24
     kernel_dim: int = 48
+    detail: int = 96
     kernels: int = 8
     kernel_size: int = 17
     exposure: float = 0.5
@@ -71,8 +78,8 @@ def compare(
 
     Returns:
         PSNR in dB against the true blur, one for each kernel, by row: the unblurred target; it
-        under the mean of the kernels; under F with the mean of the k that G found; and under F with
-        the pair's own k.
+        under the mean of the kernels; what `best_code` leaves; under F with the mean of the k that
+        G found; and under F with the pair's own k.
     """
     options = options or Options()
     kernels = camera_shake_kernels(
@@ -90,7 +97,7 @@ def trained(
     kernels: Tensor, options: Options, folder: str | os.PathLike[str], *, progress: bool = False
 ) -> KernelWizard:
     """F and G after their training on scenes under the kernels, (B, K, K)."""
-    network = KernelWizard(options.width, options.kernel_dim)
+    network = KernelWizard(options.width, options.kernel_dim, detail=options.detail)
     initialise(network, options.seed)
     pairs = GeneratedPairs(kernels, options.side, options.scenes, seed=options.seed)
     # Turned kernels would be others than those that are asked for.
@@ -98,7 +105,7 @@ def trained(
     settings = Settings(
         options.steps, options.batch_size, options.learning_rate, betas=(0.9, 0.99),
         decay="cosine", warmup=min(50, options.steps // 10), clip=1.0, seed=options.seed,
-        checkpoint_every=100,
+        checkpoint_every=100, channels_last=True,
     )  # fmt: skip
     task = PairsTask(network, crops, LossSettings(reduction="mean"))
     train(task, settings, Path(folder), progress=progress)
@@ -115,21 +122,52 @@ def transferred(network: KernelWizard, kernels: Tensor, options: Options) -> dic
     latents = [network.extract_kernel(x[None], y[None]) for x, y in every]
     mean_latent, mean_kernel = torch.stack(latents).mean(0), kernels.mean(0)
     found: dict[str, list[float]] = {
-        name: [0.0] * len(kernels) for name in (SHARP, MEAN, MEAN_LATENT, NETWORKS)
+        name: [0.0] * len(kernels) for name in (SHARP, MEAN, CODED, MEAN_LATENT, NETWORKS)
     }
+    targets = [every[(index + 1) % count][0] for index in range(count)]
+    truths = [pairs.under(x, kernels[index % len(kernels)]) for index, x in enumerate(targets)]
+    sharp = torch.stack(targets)
+    coded = sharp + best_code(torch.stack(truths) - sharp, options.detail)
     for index, k in enumerate(latents):
         which = index % len(kernels)
-        target = every[(index + 1) % count][0]
-        truth = pairs.under(target, kernels[which])[None]
+        target, truth = targets[index], truths[index][None]
         results = {
             SHARP: target[None],
             MEAN: pairs.under(target, mean_kernel)[None],
+            CODED: coded[index][None],
             MEAN_LATENT: network.apply_blur(target[None], mean_latent),
             NETWORKS: network.apply_blur(target[None], k),
         }
         for name, result in results.items():
             found[name][which] += psnr(result.clamp(0, 1), truth) / options.held_out
     return found
+
+
+def best_code(residuals: Tensor, numbers: int) -> Tensor:
+    """Images out of so many numbers for each 8 x 8 pixels: their principal components.
+
+    No linear code of disjoint blocks is nearer to them in the mean square. F, which need be
+    neither, has to carry what blur changes through as many numbers.
+
+    Args:
+        residuals: (N, C, H, W); beyond the last whole block nothing is coded.
+        numbers: for each block of 64 C values.
+
+    Returns:
+        (N, C, H, W).
+
+    Example:
+        >>> x = torch.rand(3, 1, 16, 16)
+        >>> torch.allclose(best_code(x, 64), x, atol=1e-5), float(best_code(x, 0).abs().max())
+        (True, 0.0)
+    """
+    options = {"kernel_size": _PLACE, "stride": _PLACE}
+    blocks = functional.unfold(residuals.double(), **options).movedim(1, 2)
+    _, components = torch.linalg.eigh(torch.einsum("nbi,nbj->ij", blocks, blocks))
+    kept = components[:, components.shape[1] - min(numbers, components.shape[1]) :]
+    coded = (blocks @ kept @ kept.T).movedim(2, 1)
+    whole = functional.fold(coded, residuals.shape[2:], **options)
+    return whole.to(residuals.dtype)
 
 
 def as_table(runs: list[dict[str, list[float]]], options: Options) -> Table:
@@ -141,7 +179,8 @@ def as_table(runs: list[dict[str, list[float]]], options: Options) -> Table:
         rows.append(Row(name, (*(f"{value:.2f}" for value in each), f"{mean:.2f}"), ours=True))
     size = (
         f"{options.steps} steps of {options.batch_size} scenes of {options.side} x {options.side};"
-        f" F and G of width {options.width}, {options.kernel_dim} channels of k;"
+        f" F and G of width {options.width} ({options.detail} numbers for each"
+        f" {_PLACE} x {_PLACE} pixels), {options.kernel_dim} channels of k;"
         f" {options.held_out} held-out pairs per kernel; seeds: {len(runs)}."
     )
     notes = (size, "Kernels are those of the first seed, the mean is that of all.")

@@ -51,7 +51,7 @@ class Repeated:
         seed: which turns.
 
     Example:
-        >>> from blurmodels.basis_kernels.data import DeadLeaves
+        >>> from blurmodels.scenes import DeadLeaves
         >>> scenes = Repeated(DeadLeaves(), 3)
         >>> len(scenes), scenes.scene(7, 48, 48).image.shape
         (3, torch.Size([3, 48, 48]))

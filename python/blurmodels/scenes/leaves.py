@@ -19,7 +19,7 @@ import math
 import numpy as np
 import torch
 
-from blurmodels.basis_kernels.data.scene import Scene, random_stream
+from blurmodels.scenes.scene import Scene, random_stream
 
 # Achromatic, yellow against blue, red against green; in the logarithm of linear light.
 _AXES = np.array([[1, 1, 1], [1, 1, -2], [1, -1, 0]]) / np.sqrt([[3], [6], [2]])
