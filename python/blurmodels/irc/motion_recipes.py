@@ -72,7 +72,7 @@ RECIPES = {
     # Some minutes on one core of a CPU.
     "small": Recipe(
         depth=18, width=8, output_stride=4, normalisation="layer", blocks=(1, 1, 1, 1),
-        front="differences", max_length=15, size=64, epoch=1000, epochs=8, repeat=1000,
+        front="differences", max_length=15, size=64, epoch=1000, epochs=32, repeat=1000,
         loss="vector", learning_rate=2e-3, decay="cosine", warmup=50, clip=10.0, batch_size=16,
     ),
 }  # fmt: skip
