@@ -14,9 +14,7 @@ pyramid takes each at full size.
 """
 
 import argparse
-import csv
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +22,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from benchmarks import machine
+from benchmarks import machine, turns
 from blurmodels.kernel_space import fit_operator
 from blurmodels.kernel_space.blind_operators import BasisKernels, UniformKernel, image_prior
 from blurmodels.kernel_space.blind_schemes import Problem
@@ -112,18 +110,11 @@ def compare(kind: str, side: int, kernel: int, width: int, rounds: int) -> dict[
     for _ in range(2):
         half()
     sides = {"ours": fast, "half": half, "plain": plain}
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, step in sides.items():
-            began = time.perf_counter()
-            for _ in range(BURST):
-                step()
-            seconds[name].append((time.perf_counter() - began) / BURST)
+    best = turns.medians(sides, rounds, BURST)
     image = torch.rand(1, 1, side, side, generator=torch.Generator().manual_seed(0))
     began = time.perf_counter()
     found = fit_operator(image, operator=kind, kernel_size=kernel, width=width, steps=PYRAMID)
     whole = (time.perf_counter() - began) / len(found.losses)
-    best = {name: statistics.median(values) for name, values in seconds.items()}
     return {
         "operator": kind, "side": side, "kernel": kernel, "width": width,
         "threads": torch.get_num_threads(),
@@ -153,10 +144,7 @@ def main() -> None:
         print(rows[-1], flush=True)
     name = f"blind_steps-{platform.machine()}.csv"
     output = args.output or Path(__file__).parent / "results" / name
-    with output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    turns.write(output, rows)
 
 
 if __name__ == "__main__":

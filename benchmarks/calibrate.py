@@ -125,24 +125,17 @@ def measured(cases: list[tuple[Work, Tiling]]) -> list[float]:
     return best
 
 
+def features(case: tuple[Work, Tiling]) -> dict[str, float]:
+    """What a case costs of each constant, on one thread."""
+    work, tiles = case
+    return tiling.tiled_features(work, tiles, 1) if tiles.height else tiling.direct_features(work)
+
+
 def calibrate(isa: str) -> dict[str, float]:
     """The constants of one instruction set, in nanoseconds."""
     _native.module().force_isa(isa)
-    costs: dict[str, float] = {}
-    tiled, direct = list(tiled_cases()), list(direct_cases())
-    costs |= fit(
-        [
-            (tiling.tiled_features(*case, threads=1), time_)
-            for case, time_ in zip(tiled, measured(tiled), strict=True)
-        ]
-    )
-    costs |= fit(
-        [
-            (tiling.direct_features(work), time_)
-            for (work, _), time_ in zip(direct, measured(direct), strict=True)
-        ]
-    )
-    return costs
+    cases = [*tiled_cases(), *direct_cases()]
+    return fit(list(zip(map(features, cases), measured(cases), strict=True)))
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 import blurops
-from benchmarks import machine
+from benchmarks import machine, turns
 from benchmarks.memory import resident
 from blurmodels.evaluation import psnr
 from blurmodels.kernel_space import KernelDIP, KernelWizard
@@ -145,14 +145,6 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def write(path: Path, found: Sequence[Mapping[str, str]]) -> None:
-    """Writes the rows."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, found[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(found)
-
-
 def table(found: Iterable[Mapping[str, str]]) -> str:
     """The rows as the page has them; the authors' run is 25 times 300 and 200 steps."""
     run = Settings()
@@ -218,7 +210,7 @@ def main(argv: list[str] | None = None) -> None:
         if options.table:
             check_output(options.output)
             found = rows(CASES)
-            write(options.output, found)
+            turns.write(options.output, found)
             print(table(found))
     except (OSError, ValueError, BrokenProcessPool) as error:
         parser.error(str(error))

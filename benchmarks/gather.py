@@ -11,7 +11,6 @@ benchmarks/results/gather-<machine>.csv.
 """
 
 import argparse
-import csv
 import math
 import platform
 import time
@@ -24,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import blurops
-from benchmarks import machine
+from benchmarks import machine, turns
 from benchmarks.contenders.base import good_length
 from blurops._boundary import pad
 from blurops.testing import accuracy, relative_error
@@ -248,10 +247,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     found = rows(options.size, options.threads, options.rounds)
-    with options.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, found[0])
-        writer.writeheader()
-        writer.writerows(found)
+    turns.write(options.out, found)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,13 @@ once, channels last; in float32 and in bfloat16 by autocast.
 """
 
 import argparse
-import csv
 import platform
-import statistics
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
-from benchmarks import machine
+from benchmarks import machine, turns
 from blurmodels.kernel_space import KernelWizard
 from blurmodels.kernel_space.losses import charbonnier
 
@@ -70,13 +67,7 @@ def compare(kind: str, rounds: int, *, width: int = 64, kernel_dim: int = 512) -
     for name, least in (("ours", 1e-5), ("half", 2e-2)):
         if abs(losses[name] - losses["plain"]) > least * losses["plain"]:
             raise RuntimeError(f"the sides differ: {losses}")
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
-            began = time.perf_counter()
-            side()
-            seconds[name].append(time.perf_counter() - began)
-    best = {name: statistics.median(values) for name, values in seconds.items()}
+    best = turns.medians(sides, rounds)
     return {
         "step": kind, **how, "threads": torch.get_num_threads(),
         **{f"{name}_steps_per_second": f"{1 / value:.3g}" for name, value in best.items()},
@@ -99,10 +90,7 @@ def main() -> None:
     for kind in ("blind", "train"):
         rows.append(compare(kind, args.rounds))
         print(rows[-1], flush=True)
-    with args.output.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    turns.write(args.output, rows)
 
 
 if __name__ == "__main__":

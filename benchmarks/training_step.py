@@ -13,7 +13,6 @@ a line per norm and side, and writes them to benchmarks/results/training_step-<m
 """
 
 import argparse
-import csv
 import math
 import platform
 import time
@@ -25,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks import machine
+from benchmarks import machine, turns
 from blurmodels.basis_kernels.losses import kernel_loss, reblur_loss
 from blurops.testing import accuracy, relative_error
 
@@ -161,10 +160,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     check()
     found = rows(options.batch, options.size, options.threads, options.rounds)
-    with options.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, found[0])
-        writer.writeheader()
-        writer.writerows(found)
+    turns.write(options.out, found)
 
 
 if __name__ == "__main__":

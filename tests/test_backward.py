@@ -12,7 +12,7 @@ from benchmarks.memory import measure
 from blurops import _native
 from blurops._check import BOUNDARIES, DTYPES
 from blurops.ops.basis_blur import tiling
-from blurops.ops.basis_blur.tiling import DIRECT, Tiling
+from blurops.ops.basis_blur.tiling import DIRECT, Tiling, Work
 from blurops.testing import Shape, family_tensors, relative_error
 from tests.family import as_doubles, assert_exact, call, members
 
@@ -61,6 +61,29 @@ def launched(monkeypatch):
 
 # Three tiles down and across, the last ones cut short; an odd number of bases.
 SEVERAL = Shape(1, 3, 117, 131, 5, 13, 11)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_after_the_other_where_that_is_quicker(shared, launched, monkeypatch):
+    monkeypatch.setattr(tiling, "is_one_sweep", lambda work, method: False)
+    shape = SEVERAL._replace(count=2, kernels_shared=shared, mixing_shared=not shared)
+    tensors = family_tensors(shape, "valid", torch.float32, 33)
+    found = fused(tensors, boundary="valid")
+    gradients = gradient_members(tensors, shape)
+    assert launched == [f"{case.name}_cpu" for case, _ in gradients]
+    for result, (case, args) in zip(found, gradients, strict=True):
+        assert_exact(result, case, args, shape, "valid", "fft", None)
+
+
+@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
+def test_one_sweep_or_several(isa):
+    def is_one(side, taps):
+        work = Work("basis_blur_backward", 1, 3, 25, (side, side), (taps, taps), 4)
+        return tiling._is_one_sweep(work, "auto", isa)
+
+    assert is_one(1024, 33)
+    assert is_one(256, 33)
+    assert not is_one(256, 129)
 
 
 @each_boundary

@@ -34,6 +34,12 @@ BOXES = {
 }
 
 
+def in_tiles(member, tensors):
+    args = {case.name: args for case, args in members(tensors, FIELD)}[member]
+    with tiling.forced(TILES):
+        return call(member, args, boundary="zeros", backend="native")
+
+
 def boxed(tensors, box):
     """Zeros outside the box, negative taps in it, and one kernel that fills only a corner."""
     kernels = tensors["kernels"].abs_().neg_()
@@ -166,13 +172,7 @@ def test_a_tile_that_mixes_nothing_leaves_its_neighbour_alone(member):
     poisoned = dict(tensors, image=tensors["image"].clone(), grad=tensors["grad"].clone())
     poisoned["image"][..., :40] = torch.nan
     poisoned["grad"][..., :54] = torch.nan
-    with tiling.forced(TILES):
-        got, expected = (
-            call(member, args, boundary="zeros", backend="native")
-            for given in (poisoned, tensors)
-            for case, args in members(given, FIELD)
-            if case.name == member
-        )
+    got, expected = (in_tiles(member, given) for given in (poisoned, tensors))
     assert torch.equal(got, expected)
     assert expected.any()
 
@@ -223,13 +223,7 @@ def test_bases_that_a_tile_does_not_mix_are_not_computed(member, mixed):
     poisoned = dict(tensors, kernels=tensors["kernels"].clone())
     others = [b for b in range(5) if b not in mixed]
     poisoned["kernels"][:, others] = torch.nan
-    with tiling.forced(TILES):
-        got, expected = (
-            call(member, args, boundary="zeros", backend="native")
-            for given in (poisoned, tensors)
-            for case, args in members(given, FIELD)
-            if case.name == member
-        )
+    got, expected = (in_tiles(member, given) for given in (poisoned, tensors))
     assert torch.equal(got[..., :54], expected[..., :54])
 
 
@@ -266,11 +260,7 @@ def test_a_pair_that_a_tile_does_not_mix_is_not_computed():
     clean = dict(tensors)
     tensors = {**tensors, "kernels": tensors["kernels"].clone()}
     tensors["kernels"][:, :2] = torch.nan
-    with tiling.forced(TILES):
-        poisoned, expected = (
-            call("basis_blur", members(t, FIELD)[0][1], boundary="zeros", backend="native")
-            for t in (tensors, clean)
-        )
+    poisoned, expected = (in_tiles("basis_blur", given) for given in (tensors, clean))
     assert torch.equal(poisoned[..., :54], expected[..., :54])
     assert poisoned[..., 54:].isnan().all()
 

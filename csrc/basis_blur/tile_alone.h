@@ -13,7 +13,7 @@ namespace {
 struct Plane {
   const Tile* tile;  // null: nothing
   int64_t channel;   // of the group
-  int64_t place;     // in the planes of pixels and of sums
+  int64_t place;     // in the planes of sums
   bool live;         // something there is not zero
 };
 
@@ -130,8 +130,9 @@ template <typename T, typename A>
 void load_two(const TilePlan& plan, int64_t c0, Halves& halves, TileScratch<A>& s) {
   const Problem& p = plan.problem;
   const int64_t height = s.transform.y.size;
-  for (Plane& plane : halves.planes) {
-    A* to = s.pixels + plane.place * s.plane;
+  for (int64_t j = 0; j < 2; ++j) {
+    Plane& plane = halves.planes[j];
+    A* to = s.pixels + j * s.plane;
     if (plane.live) {
       const T* from = plane_of<T>(plan.first, plane.tile->n, c0 + plane.channel, p.channels,
                                   p.out_height * p.out_width);
@@ -155,11 +156,10 @@ void fold_alone(const TilePlan& plan, const TileSet& tiles, int64_t c0, int64_t 
     Halves halves(tiles, i, count);
     load_two<T>(plan, c0, halves, s);
     if (!halves.live()) continue;
-    const A* pixels = s.pixels + halves.planes[0].place * s.plane;
     clear(s.adjoint, plan.parts * s.spectrum);
     add_folded(plan, tiles.extent(),
-               MixedApart<A>{mixing_of(tiles, halves.planes[0], s), pixels,
-                             mixing_of(tiles, halves.planes[1], s), pixels + s.plane},
+               MixedApart<A>{mixing_of(tiles, halves.planes[0], s), s.pixels,
+                             mixing_of(tiles, halves.planes[1], s), s.pixels + s.plane},
                kernels, s.adjoint, s, nothing);
     for (int64_t part = 0; part < plan.parts; ++part) {
       invert_sums<true>(tiles.extent(), plan, s.adjoint + part * s.spectrum, s);

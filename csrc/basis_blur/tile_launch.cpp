@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Launchers of the tile method: the plan, its memory, and the order of the tiles.
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <vector>
 
 #include "basis_blur/launch.h"
+#include "basis_blur/tile_target.h"
 #include "basis_blur/tiles.h"
 #include "common/convert.h"
 #include "common/isa.h"
@@ -20,8 +20,9 @@ constexpr int64_t kChannelBytes = int64_t{4} << 20;
 // Sums of the kernel gradient that one thread holds at a time, in bytes.
 constexpr int64_t kProductBytes = int64_t{4} << 20;
 // The same in the fused backward, which cannot take the pairs in groups: the tile's other gradients
-// would be computed again for each. 25 bases in the largest tiles of floats fit.
-constexpr int64_t kFusedProductBytes = int64_t{8} << 20;
+// would be computed again for each; beyond it, one gradient after the other is quicker. 25 bases in
+// tiles of 192 x 192 floats fit.
+constexpr int64_t kFusedProductBytes = int64_t{4} << 20;
 // Spectra of single kernels, which pairs made anew are made of, in bytes.
 constexpr int64_t kOwnBytes = int64_t{16} << 20;
 // The same of a bank that pixels pick from, which may hold hundreds.
@@ -169,83 +170,6 @@ struct TileLaunch {
   }
 };
 
-// Tiles along one axis in groups whose members write to different rows (or columns) of the image,
-// so that a group's tiles can be added at the same time, and the groups one after the other in the
-// same order every time. `map` says where an extended row lands.
-std::vector<std::vector<int64_t>> disjoint_groups(const std::vector<int64_t>& map, int64_t size,
-                                                  int64_t tiles, int64_t step, int64_t reach) {
-  std::vector<std::vector<int64_t>> groups;
-  std::vector<std::vector<char>> taken;
-  const int64_t length = static_cast<int64_t>(map.size());
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const auto begin = map.begin() + tile * step;
-    const auto end = map.begin() + std::min(tile * step + reach, length);
-    size_t group = 0;
-    const auto is_taken = [&](int64_t row) { return row >= 0 && taken[group][row]; };
-    while (group < groups.size() && std::any_of(begin, end, is_taken)) ++group;
-    if (group == groups.size()) {
-      groups.emplace_back();
-      taken.emplace_back(size, 0);
-    }
-    groups[group].push_back(tile);
-    for (auto row = begin; row != end; ++row) {
-      if (*row >= 0) taken[group][*row] = 1;
-    }
-  }
-  return groups;
-}
-
-// Tiles of a sample in groups whose members add to different pixels of the image.
-std::vector<std::vector<int64_t>> tile_groups(const TileLaunch& launch) {
-  const TilePlan& plan = launch.plan;
-  const Problem& p = plan.problem;
-  const auto down = disjoint_groups(launch.maps.rows, p.height, plan.tiles_down, plan.rows,
-                                    plan.rows + p.kernel_height - 1);
-  const auto across = disjoint_groups(launch.maps.columns, p.width, plan.tiles_across, plan.columns,
-                                      plan.columns + p.kernel_width - 1);
-  std::vector<std::vector<int64_t>> groups;
-  for (const auto& rows : down) {
-    for (const auto& columns : across) {
-      auto& group = groups.emplace_back();
-      for (int64_t row : rows) {
-        for (int64_t column : columns) group.push_back(row * plan.tiles_across + column);
-      }
-    }
-  }
-  return groups;
-}
-
-// What the adjoint's tiles are added to, zero at first: the result, or for half types a float copy.
-class Target {
- public:
-  Target(const Problem& p, void* out)
-      : dtype_(p.dtype), elements_(p.count * p.channels * p.height * p.width), out_(out) {
-    const bool wide = dtype_ == DType::kFloat64, half = !wide && dtype_ != DType::kFloat32;
-    const size_t bytes = elements_ * (wide ? sizeof(double) : sizeof(float));
-    if (half) copy_ = allocate(bytes);
-    memory_ = half ? copy_.get() : out;
-    prefer_large_pages(memory_, bytes);
-    std::memset(memory_, 0, bytes);
-  }
-
-  void* memory() const { return memory_; }
-
-  // After the last tile.
-  void finish() const {
-    if (!copy_) return;
-    const auto* from = reinterpret_cast<const float*>(copy_.get());
-    with_type(dtype_, out_, [&](auto* to) {
-      for (int64_t i = 0; i < elements_; ++i) store(from[i], to + i);
-    });
-  }
-
- private:
-  DType dtype_;
-  int64_t elements_;
-  void *out_, *memory_;
-  AlignedBytes copy_;
-};
-
 // Every tile of the blurred image, once the plan knows what is mixed.
 void blur_tiles(TileLaunch& launch, const void* image, const void* kernels, void* out,
                 int threads) {
@@ -267,7 +191,7 @@ void fold_tiles(TileLaunch& launch, const void* image, const void* kernels, void
   launch.transform_kernels(kernels, threads);
   const Target target(problem, out);
   plan.target = target.memory();
-  const auto groups = tile_groups(launch);
+  const auto groups = tile_groups(plan, launch.maps);
   int64_t largest = 0;
   for (const auto& group : groups) {
     largest = std::max(largest, ceil_div(static_cast<int64_t>(group.size()), plan.together));
@@ -422,7 +346,7 @@ bool tile_backward(const Problem& problem, const void* grad, const void* image, 
   if (grad_mixing) prefer_large_pages_for_mixing(problem, grad_mixing);
   std::optional<Target> target;
   if (grad_image) plan.target = target.emplace(problem, grad_image).memory();
-  const auto groups = tile_groups(launch);
+  const auto groups = tile_groups(plan, launch.maps);
   int64_t largest = 0;
   for (const auto& group : groups) largest = std::max<int64_t>(largest, group.size());
   const int64_t samples = problem.kernels_batched ? problem.count : 1;

@@ -134,10 +134,10 @@ struct TileScratch {
     // The adjoint alone has no spectra of an image.
     adjoint = plan.image && plan.target ? take(group * plan.parts * spectrum) : spectra;
     mixing = take(2 * plane);
-    // Even for planes that share transforms.
+    // Two at least, and evenly many sums, for planes that share transforms.
+    pixels = take((group > 2 ? group : 2) * plane);
     const int64_t planes = (plan.together * group + 1) / 2 * 2;
-    pixels = take(planes * plane);
-    sums = take(plan.keeps_all_bases ? sums_count * plane : planes * plane);
+    sums = take((plan.keeps_all_bases ? sums_count : planes) * plane);
     products = take(plan.pair_group * plan.parts * spectrum);
     paired = take(plan.own_index ? plan.parts * spectrum : 0);
     pairs = reinterpret_cast<BasisPair*>(

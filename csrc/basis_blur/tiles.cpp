@@ -81,10 +81,10 @@ void blur_tile(const TilePlan& plan, int64_t unit, void* memory) {
   const Pairing pairing = list_pairs(plan, tiles, s);
   for (int64_t c0 = 0; c0 < p.channels; c0 += plan.channel_group) {
     const int64_t count = smaller(plan.channel_group, p.channels - c0);
-    clear(s.sums, tiles.count * count * s.plane);
     if (pairing == Pairing::kAlone) {
       blur_alone<T>(plan, tiles, c0, count, s);
     } else {
+      clear(s.sums, count * s.plane);
       blur_channels<T>(plan, tiles[0], c0, count, s);
     }
     for (int64_t i = 0; i < tiles.count * count; ++i) {

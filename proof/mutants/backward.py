@@ -102,6 +102,13 @@ LAUNCH = (
         VALUES,
     ),
     Mutant(
+        "backward: one by one, the mixing is the kernels' to share",
+        "blurops/ops/basis_blur/native.py",
+        "basis_blur_grad_mixing(grad, image, kernels, shared[1], **how)",
+        "basis_blur_grad_mixing(grad, image, kernels, shared[0], **how)",
+        Selection(("tests/test_backward.py",), "one_after_the_other"),
+    ),
+    Mutant(
         "backward: every group of tiles is the first",
         _LAUNCH,
         "plan.group = group.data();\n"

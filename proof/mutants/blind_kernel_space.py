@@ -4,11 +4,11 @@
 from proof.engine import Mutant, Selection
 
 _FOLDER = "python/blurmodels/kernel_space/"
-_TESTS = "tests/test_blind_kernel_space.py"
-PRIORS = Selection((_TESTS,), "specified")
-DOUBLING = Selection((_TESTS,), "doubling")
-LOSSES = Selection((_TESTS,), "authors_losses")
-RUNS = Selection((_TESTS,), "bit_for_bit")
+_PARTS = "tests/test_blind_priors.py"
+PRIORS = Selection((_PARTS,), "specified")
+DOUBLING = Selection((_PARTS,), "doubling")
+LOSSES = Selection((_PARTS,), "authors_losses")
+RUNS = Selection(("tests/test_blind_kernel_space.py",), "bit_for_bit")
 
 MUTANTS = (
     Mutant(

@@ -23,6 +23,7 @@ _SUMS = "csrc/basis_blur/tile_sums.h"
 _PASSES = "csrc/basis_blur/tile_passes.h"
 _WINDOW = "csrc/basis_blur/tile_window.h"
 _LAUNCH = "csrc/basis_blur/tile_launch.cpp"
+_TARGET = "csrc/basis_blur/tile_target.h"
 _NATIVE = "blurops/ops/basis_blur/native.py"
 _TILING = "blurops/ops/basis_blur/tiling.py"
 _PRUNE = "blurops/ops/basis_blur/prune.py"
@@ -244,8 +245,8 @@ SUMS = (
     Mutant(
         "tiles: sums are not cleared between tiles",
         _KERNELS,
-        "    clear(s.sums, tiles.count * count * s.plane);\n",
-        "    if (tiles[0].y == 0) clear(s.sums, tiles.count * count * s.plane);\n",
+        "      clear(s.sums, count * s.plane);\n",
+        "      if (tiles[0].y == 0) clear(s.sums, count * s.plane);\n",
         SIZES,
     ),
     Mutant(
@@ -338,14 +339,14 @@ LAUNCH = (
     ),
     Mutant(
         "tiles: the adjoint adds to whatever was in memory",
-        _LAUNCH,
+        _TARGET,
         "    std::memset(memory_, 0, bytes);\n",
         "",
         LENGTHS,
     ),
     Mutant(
         "tiles: tiles whose windows overlap are added at the same time",
-        _LAUNCH,
+        _TARGET,
         "while (group < groups.size() && std::any_of(begin, end, is_taken)) ++group;",
         "while (group < groups.size() && !std::any_of(begin, end, is_taken)) ++group;",
         THREADS,

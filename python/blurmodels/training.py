@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from blurmodels import checkpoints
-from blurmodels.training_settings import PRECISIONS, Settings
+from blurmodels.training_settings import Settings, computing_in
 from blurmodels.training_state import Distributed, distributed, load_state, save_state
 from blurops.files import replacing
 
@@ -176,7 +176,7 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.rate(step)
         self.optimiser.zero_grad(set_to_none=True)
-        network = _computing_in(self.network, self.settings.precision, self.place.device)
+        network = computing_in(self.network, self.settings.precision, self.place.device)
         terms = self.task.losses(network, samples, step, self.place.device)
         total = sum(terms.values())
         losses = self.place.mean(
@@ -295,18 +295,6 @@ class _Log:
             if fresh:
                 writer.writeheader()
             writer.writerow(row)
-
-
-def _computing_in(network: nn.Module, precision: str, device: torch.device) -> Callable:
-    dtype = PRECISIONS[precision]
-    if dtype is None:
-        return network
-
-    def call(*args: Any) -> Any:
-        with torch.autocast(device.type, dtype=dtype):
-            return network(*args)
-
-    return call
 
 
 @contextlib.contextmanager

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""How to train: the optimiser, its rate at each step, and how often what is written."""
+"""How to train: the optimiser and its rate, the precision, and how often what is written."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import nn
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DECAYS = ("halving", "cosine", "restarts")
@@ -99,3 +102,22 @@ class Settings:
                 return self.least_rate + (self.learning_rate - self.least_rate) * share
             step -= period
         return self.least_rate
+
+
+def computing_in(network: nn.Module, precision: str, device: torch.device) -> Callable:
+    """The network under autocast.
+
+    Args:
+        network: what is called.
+        precision: one of `PRECISIONS`; in "float32" the network is itself.
+        device: of its inputs.
+    """
+    dtype = PRECISIONS[precision]
+    if dtype is None:
+        return network
+
+    def call(*args: Any) -> Any:
+        with torch.autocast(device.type, dtype=dtype):
+            return network(*args)
+
+    return call

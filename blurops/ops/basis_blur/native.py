@@ -87,20 +87,21 @@ def _problem(
     method: str,
 ) -> tuple[int, int, tuple[int, ...]]:
     """What a launcher takes for its Problem: the codes of dtype and boundary, and the numbers."""
-    count, channels, height, width = image
-    batch, basis, *taps = kernels
-    size = tuple(mixing[-2:])
-    work = Work(member, count, channels, basis, size, tuple(taps), _compute_bytes(like))
+    work = _work(member, like, image, kernels, mixing)
     # Problem in csrc/basis_blur/basis_blur.h, in its order.
     numbers = (
-        count, channels, basis, height, width, *size, *taps, *anchor,
-        int(batch > 1), int(mixing[0] > 1), *tiling.choose(work, method),
+        work.count, work.channels, work.basis, *image[-2:], *work.size, *work.taps, *anchor,
+        int(kernels[0] > 1), int(mixing[0] > 1), *tiling.choose(work, method),
     )  # fmt: skip
     return _native.DTYPE_CODES[like.dtype], _native.BOUNDARY_CODES[boundary], numbers
 
 
-def _compute_bytes(tensor: Tensor) -> int:
-    return 8 if tensor.dtype == torch.float64 else 4
+def _work(
+    member: str, like: Tensor, image: Sequence[int], kernels: Sequence[int], mixing: Sequence[int]
+) -> Work:
+    """What the time of a call with tensors of these shapes depends on."""
+    element = 8 if like.dtype == torch.float64 else 4
+    return Work(member, *image[:2], kernels[1], tuple(mixing[-2:]), tuple(kernels[-2:]), element)
 
 
 def basis_blur(
@@ -229,13 +230,25 @@ def basis_blur_backward(
     method: str,
     precision: str,
 ) -> list[Tensor]:
-    """The gradients of a blur that are needed, in one sweep; the others have no elements."""
+    """The gradients of a blur that are needed, in one sweep unless that is slower than one by one.
+
+    The others have no elements.
+    """
     outs = [
         like.new_empty(like.shape if needed else 0)
         for like, needed in zip((image, kernels, mixing), needs, strict=True)
     ]
     if grad.numel() == 0:
         return [out.zero_() for out in outs]
+    work = _work("basis_blur_backward", grad, image.shape, kernels.shape, mixing.shape)
+    if all(needs) and not tiling.is_one_sweep(work, method):
+        how = {"boundary": boundary, "method": method, "precision": precision}
+        size, shared = kernels.shape[-2:], [t.shape[0] == 1 for t in (kernels, mixing)]
+        return [
+            basis_blur_adjoint(grad, kernels, mixing, **how),
+            basis_blur_grad_kernels(grad, image, mixing, size, shared[0], **how),
+            basis_blur_grad_mixing(grad, image, kernels, shared[1], **how),
+        ]
     if needs[1]:  # zero taps have gradients too
         anchor = _anchor(kernels.shape, boundary)
     else:

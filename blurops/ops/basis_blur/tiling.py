@@ -36,8 +36,7 @@ DIRECT = Tiling(0, 0)
 _SHARES = 4
 # kBusyUnits in csrc/basis_blur/tile_launch.cpp.
 _BUSY_UNITS = 8
-# Spectra of the channels beyond a core's share of the third-level cache come from memory for every
-# pair of bases.
+# Spectra beyond a core's share of the third-level cache come from memory for every pair of bases.
 _NEAR_BYTES = 3 * 1024 * 1024
 # Of the time of a pass, what goes into what it writes (or reads, on the way back).
 _WRITING = 0.5
@@ -155,10 +154,11 @@ def tile_counts(size: tuple[int, int], taps: tuple[int, int], tiling: Tiling) ->
 def _shared_out(work: Work, tiling: Tiling, together: int, threads: int) -> float:
     """Sets of tiles, and those that are waited for where threads cannot share them evenly.
 
-    The adjoint's tiles overlap in the image, and are computed in groups that do not.
+    The tiles that adjoint and fused call write overlap in the image: they are computed in groups
+    that do not.
     """
     counts = tile_counts(work.size, work.taps, tiling)
-    if work.member != "basis_blur_adjoint":
+    if work.member not in ("basis_blur_adjoint", _FUSED):
         return threads * math.ceil(work.count * math.prod(counts) / together / threads)
     # Along an axis every n-th tile is in the same group, n being what one tile's reach touches.
     lines = []
@@ -171,7 +171,8 @@ def _shared_out(work: Work, tiling: Tiling, together: int, threads: int) -> floa
         for down, across in itertools.product(*lines)
     ]
     # As in tile_launch.cpp: channels are shared out where a group's tiles are few.
-    turns = work.channels if together == 1 and max(units) < _BUSY_UNITS else 1
+    few = together == 1 and max(units) < _BUSY_UNITS and work.member != _FUSED
+    turns = work.channels if few else 1
     return sum(threads * math.ceil(unit * turns / threads) for unit in units) / turns
 
 
@@ -206,7 +207,9 @@ def tiled_features(work: Work, tiling: Tiling, threads: int = _SHARES) -> dict[s
         features[name] = tiles * whole * full
     features["product"] = products * tiles * whole * pruned * parts
     features["product_of_parts"] = features["product"] if parts > 1 else 0.0
-    far = 2 * work.element * whole * full > _NEAR_BYTES
+    # The fused call holds the channels' spectra, those of their sums, and those of all pairs.
+    held = 2 * full + pairs * parts if work.member == _FUSED else full
+    far = 2 * work.element * whole * held > _NEAR_BYTES
     features["far_product"] = features["product"] if far else 0.0
     features["mixing"] = ways * tiles * rows * columns * work.basis
     # The kernels' own spectra: both passes over whole tiles.
@@ -219,6 +222,29 @@ def tiled_features(work: Work, tiling: Tiling, threads: int = _SHARES) -> dict[s
 def tiled_time(work: Work, tiling: Tiling, costs: dict[str, float]) -> float:
     """Nanoseconds of one thread, by the model."""
     return sum(value * costs[name] for name, value in tiled_features(work, tiling).items())
+
+
+def is_one_sweep(work: Work, method: str) -> bool:
+    """Whether the fused call is the best way to all three gradients, or its members in turn are.
+
+    It saves two transforms of five. But large kernels leave few tiles that threads can share, and
+    the sums of many pairs to be held at once.
+    """
+    if _forced.get() is not None or method == "direct":
+        return True
+    return _is_one_sweep(work, method, _native.module().isa())
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_one_sweep(work: Work, method: str, isa: str) -> bool:
+    costs = costs_of(isa)
+
+    def least(member: str) -> float:
+        each = replace(work, member=member)
+        tiles = _choose(each, method, isa)
+        return tiled_time(each, tiles, costs) if tiles.height else direct_time(each, costs)
+
+    return least(_FUSED) <= sum(map(least, _FUSED_MEMBERS))
 
 
 def direct_features(work: Work) -> dict[str, float]:

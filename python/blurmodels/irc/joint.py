@@ -99,7 +99,10 @@ class BlindDeblurrer(Pretrained, nn.Module):
         Raises:
             TypeError, ValueError: as `IRCNet` and `motion`.
         """
-        length, angle = self.motion(observed)
+        return self.restored(observed, *self.motion(observed))
+
+    def restored(self, observed: Tensor, length: Tensor, angle: Tensor) -> Tensor:
+        """As `forward`, of motions that `motion` gave."""
         through = None if self.through_blur else (length.detach(), angle.detach())
         return self.network(observed, length, angle, combine=self.combine, blur_motion=through)
 

@@ -112,9 +112,11 @@ def held_out_scores(network: Callable, samples: MotionSamples, count: int) -> He
     found, errors = [], []
     for index in range(count):
         batch = motion_batch([samples[index]])
-        truth = batch.length, batch.angle
+        motion = truth = batch.length, batch.angle
         if blind:
-            errors.append(float(motion_error(*network.motion(batch.observed), *truth).mean()))
-        restored = network(batch.observed, *(() if blind else truth))
+            motion = network.motion(batch.observed)
+            errors.append(float(motion_error(*motion, *truth).mean()))
+        restore = network.restored if blind else network
+        restored = restore(batch.observed, *motion)
         found.append(psnr(restored.clamp(0, 1), batch.sharp))
     return HeldOut(sum(found) / count, sum(errors) / count if blind else None)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from blurmodels.kernel_space.losses_blind import BlindLoss
 from blurmodels.kernel_space.priors import jittered
-from blurmodels.training import PRECISIONS
+from blurmodels.training_settings import computing_in
 
 SCHEMES = ("joint", "alternate", "algorithm1")
 # Of Adam: the authors', and how the rate falls.
@@ -27,8 +27,8 @@ class Problem:
         blur: an operator of `blind_operators`.
         observed: (1, C, H, W).
         trust: (1, 1, H, W) factor of both images in the loss, or None.
-        precision: of the sharp image's prior, a name in `blurmodels.training.PRECISIONS`; the blur
-            and the loss are computed in the observed image's own.
+        precision: of the sharp image's prior, one of `training_settings.PRECISIONS`; the blur and
+            the loss are computed in the observed image's own.
         optimisers: of the image's and the blur's parameters.
         sharp, blurred: of the last evaluation.
     """
@@ -46,7 +46,7 @@ class Problem:
         trust: Tensor | None = None,
         precision: str = "float32",
     ) -> None:
-        self.trust, self.precision = trust, PRECISIONS[precision]
+        self.trust, self.precision = trust, precision
         self.observed, self.prior, self.noise, self.blur = observed, prior, noise, blur
         self.loss, self.generator = loss, generator
         self.optimisers = {
@@ -65,10 +65,8 @@ class Problem:
         return self.loss(blurred, observed, self.sharp, self.blur.kernel(), done)
 
     def _image(self, noise: Tensor) -> Tensor:
-        if self.precision is None:
-            return self.prior(noise)
-        with torch.autocast(noise.device.type, self.precision):
-            return self.prior(noise).to(self.observed.dtype)
+        prior = computing_in(self.prior, self.precision, noise.device)
+        return prior(noise).to(self.observed.dtype)
 
     def step(self, done: float, moved: tuple[str, ...] = ("image", "blur")) -> Tensor:
         """One step of Adam on the parameters named; the loss before it."""

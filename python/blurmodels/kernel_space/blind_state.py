@@ -29,9 +29,14 @@ class Kept(Protocol):
     optimisers: dict[str, torch.optim.Optimizer]
 
 
-def digest(image: Tensor) -> str:
-    """Tells images apart."""
-    return hashlib.sha256(image.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
+def digest(*tensors: Tensor) -> str:
+    """Tells images, or weights, apart."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        # NumPy has no bfloat16.
+        plain = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+        found.update(plain.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def save(path: str | os.PathLike[str], problem: Kept, **record: Any) -> None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The normal distribution that a mapping network's output has behind its last activation."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +12,7 @@ from tqdm import tqdm
 
 from blurmodels import checkpoints
 from blurmodels.evaluation._errors import message
+from blurmodels.kernel_space import blind_state
 from blurops.files import check_output
 
 if TYPE_CHECKING:
@@ -107,10 +107,8 @@ def _check_key(
 
 def _key(generator: "FaceGenerator", samples: int, seed: int) -> dict[str, Tensor]:
     """What a fit depends on, as tensors, so that it can lie beside mean and std."""
-    digest = hashlib.sha256()
-    for name, tensor in generator.mapping_state().items():
-        digest.update(name.encode() + tensor.float().cpu().contiguous().numpy().tobytes())
-    network = torch.tensor(list(digest.digest()), dtype=torch.uint8)
+    digest = bytes.fromhex(blind_state.digest(*generator.mapping_state().values()))
+    network = torch.tensor(list(digest), dtype=torch.uint8)
     return {"network": network, "samples": torch.tensor(samples), "seed": torch.tensor(seed)}
 
 

@@ -69,16 +69,21 @@ class FacePoint(nn.Module):
             self._maps.append(name)
 
     @property
+    def generator(self) -> "FaceGenerator":
+        """The generator g."""
+        return self._generator[0]
+
+    @property
     def maps(self) -> list[Tensor]:
         """The noise."""
         return [getattr(self, name) for name in self._maps]
 
     def vectors(self) -> Tensor:
         """W, (1, L, D)."""
-        latent = self.latent.expand(-1, self._generator[0].layers, -1)
+        latent = self.latent.expand(-1, self.generator.layers, -1)
         return functional.leaky_relu(latent * self.std + self.mean, _SLOPE)
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """The picture (1, 3, M, M), about 0 to 1, and its w."""
         w = self.vectors()
-        return (self._generator[0].synthesis(w, self.maps) + 1) / 2, w
+        return (self.generator.synthesis(w, self.maps) + 1) / 2, w

@@ -226,7 +226,7 @@ class _Search:
         gaussian: tuple[Tensor, Tensor] | None, settings: Settings, seed: int, progress: bool,
     ) -> None:  # fmt: skip
         like = next(generator.parameters())
-        self.settings, self.like = settings, like
+        self.settings = settings
         self.observed = image.to(like).expand(-1, 3, -1, -1)
         self.shrink = generator.size // image.shape[2]
         self.generator = torch.Generator().manual_seed(seed)
@@ -262,8 +262,8 @@ class _Search:
         gaussian = torch.stack([self.point.mean, self.point.std])
         return own | {
             "seed": seed, "image": blind_state.digest(image), "operator": type(self.blur).__name__,
-            "generator": blind_state.digest(self.like.float()),
-            "gaussian": blind_state.digest(gaussian.float()),
+            "generator": blind_state.digest(*self.point.generator.parameters()),
+            "gaussian": blind_state.digest(gaussian),
         }  # fmt: skip
 
     def block(self, kind: str, epoch: int) -> Iterator[tuple[float, float]]:
