@@ -101,20 +101,24 @@ def test_deblur_without_weights(files, succeed):
 def test_weights_are_fitted_to_the_photograph(files, weights, succeed):
     common = ("deblur", files / "photo.png", "--model", "basis_kernels", "--weights", weights)
     succeed(*common, "-o", files / "o.png", "--iterations", 2, "--fit-steps", 3)
-    first, last = json.loads((files / "o-report.json").read_text())["fit"]["reblur_loss"]
-    assert last < first
     network, pixels = (
         TwoHeadsNetwork.from_pretrained(weights),
         read_image(files / "photo.png").pixels,
     )
     field = estimate_field(pixels, network)
     sharp = blurops.richardson_lucy(
-        pixels, blurops.BasisBlur(field.kernels, field.mixing), iterations=2,
+        pixels, blurops.BasisBlur(field.kernels, field.mixing), iterations=2, gamma=2.2,
         saturation=blurops.Saturation(),
     ).image  # fmt: skip
-    fitted = refine_on_image(network, pixels, sharp, steps=3).network
-    wanted = estimate_field(pixels, fitted)
-    torch.testing.assert_close(load_field(files / "o-field.safetensors").mixing, wanted.mixing)
+    fitted = refine_on_image(network, pixels, sharp, steps=3)
+    wanted = estimate_field(pixels, fitted.network)
+    found = load_field(files / "o-field.safetensors").mixing
+    torch.testing.assert_close(found, wanted.mixing)
+    # Adam's first steps are of known length: three of 1e-4 show, whatever the loss makes of them.
+    assert float((found - field.mixing).abs().max()) > 3e-5
+    report = json.loads((files / "o-report.json").read_text())["fit"]
+    losses = [fitted.losses[0], fitted.losses[-1]]
+    assert report == {"steps": 3, "reblur_loss": pytest.approx(losses, rel=1e-5)}
 
 
 def test_detect(files, weights, succeed):
