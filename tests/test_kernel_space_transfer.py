@@ -12,7 +12,7 @@ from blurmodels.kernel_space.experiments import transfer
 from blurmodels.kernel_space.pairs import GeneratedPairs
 
 TINY = transfer.Options(
-    steps=2, batch_size=1, width=1, kernel_dim=4, kernels=2, kernel_size=7, scenes=2, side=129,
+    steps=2, batch_size=1, width=1, kernel_dim=4, kernels=2, length=4, scenes=2, side=129,
     held_out=1,
 )  # fmt: skip
 
