@@ -110,16 +110,19 @@ _DIFFERENCE = 32.0
 def initialise(network: KernelWizard, seed: int) -> None:
     """Random weights under which k matters from the start, and F begins near the identity.
 
-    He et al. (ICCV 2015) for the layers without normalisation of G and of the U-Net, with three
-    changes. G's first layer sees the difference of both images' features alone, magnified: k then
-    depends on what blur changes, and little on the scene. On the U-Net's way up, what comes from
-    below, where k enters, weighs more than the skips, which else drown it level by level. The
-    residual blocks keep a tenth of it, as in the authors' code, the last layer a thousandth: with
-    more, F adds at first several times what blur changes, and training begins by making it the
-    identity, where k does nothing.
+    He et al. (ICCV 2015) for the layers without normalisation of G and of the U-Net, the last layer
+    at a thousandth of it, and changes for each way in which k is lost otherwise:
+
+    - G's first layer sees the difference of both images' features alone, magnified. k then depends
+      on what blur changes, and is 0 where nothing is changed.
+    - On the U-Net's way up, what comes from below, where k enters, weighs more than the skips.
+    - Half of the channels that the trunk gets hold the image's details without their mean, the
+      others what depends on k, and weights in pairs of opposite signs make everything that follows
+      odd in the details. So k acts as a gate: by itself it adds nothing to an image. If it does,
+      training begins by taking that away, and k with it.
 
     Args:
-        network: its weights are set, biases to 0.
+        network: its weights are set, biases to 0. With a width of 1 there are no gates.
         seed: which; torch's global generator is left alone.
     """
     generator = torch.Generator().manual_seed(seed)

@@ -9,6 +9,7 @@ ground truth.
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from blurmodels.evaluation import Row, Table, psnr
-from blurmodels.kernel_space.network import KernelWizard
+from blurmodels.kernel_space.losses import charbonnier
+from blurmodels.kernel_space.network import MULTIPLE, KernelWizard
 from blurmodels.kernel_space.pairs import GeneratedPairs
-from blurmodels.kernel_space.task import LossSettings, PairsTask, initialise
+from blurmodels.kernel_space.task import Batch, LossSettings, PairsTask, initialise
 from blurmodels.training import Settings, train
 
 SHARP, MEAN, CODED, MEAN_LATENT, NETWORKS = (
@@ -28,6 +30,8 @@ SHARP, MEAN, CODED, MEAN_LATENT, NETWORKS = (
 
 # Pixels along the sides of what F's finest level has one place for.
 _PLACE = 8
+# The weight of the codes beside the distance of images.
+_CODES = 0.005
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Options:
         length: of the motions in pixels.
         scenes: to learn from, each under all kernels in turn; they are kept in memory.
         side: of the images.
+        taught: the part of the steps in which F takes a code of each kernel in place of G's k.
         held_out: pairs per kernel, of other scenes, whose blur is transferred.
         seed: of everything.
     """
@@ -58,6 +63,7 @@ class Options:
     length: int = 13
     scenes: int = 160
     side: int = 256
+    taught: float = 0.7
     held_out: int = 4
     seed: int = 0
 
@@ -144,6 +150,69 @@ class SceneByScene:
         return torch.stack([sharp, self.source.under(sharp, self.source.kernels[which])])
 
 
+class TaughtTask(PairsTask):
+    """F learns with a code for each kernel, and G learns to find it; then both go on together.
+
+    From the start on, what G says of a pair depends on its scene more than on its blur, and F
+    learns to take no notice of it. The codes, one group of channels of k for each kernel, are what
+    only generated pairs can tell. The loss is the pairs' distance, at first under F(x, code), then
+    under F(x, G(x, y)), and the mean square of G(x, y) - code.
+
+    Args:
+        network: what learns.
+        scenes: its pairs.
+        losses: of the distance.
+        until: the step from which F takes G's k.
+    """
+
+    def __init__(
+        self, network: KernelWizard, scenes: SceneByScene, losses: LossSettings, until: int
+    ) -> None:
+        super().__init__(network, scenes, losses)
+        self.until = until
+        self.codes = codes(len(scenes.source.kernels), network.architecture["kernel_dim"])
+        self.record = {**self.record, "taught until": until, "weight of codes": _CODES}
+
+    def samples(self, first: int, last: int, part: slice) -> tuple[Batch, Tensor]:
+        """The pairs of a batch and the code of each."""
+        indices = torch.arange(first, last)[part]
+        return super().samples(first, last, part), self.codes[indices % len(self.codes)]
+
+    def losses(
+        self, network: Callable, samples: tuple[Batch, Tensor], step: int, device: torch.device
+    ) -> dict[str, Tensor]:
+        """The distance, and how far G is from the codes."""
+        batch, codes = samples
+        sharp, blurry = batch.pairs.to(device).unbind(1)
+        columns = [max(2, -(-side // MULTIPLE)) for side in sharp.shape[2:]]
+        wanted = codes.to(device).expand(-1, -1, *columns)
+        found, mean, _ = network(sharp, blurry, wanted if step < self.until else None)
+        data = charbonnier(
+            found, blurry, epsilon=self.settings.epsilon, squared=self.settings.squared,
+            reduction=self.settings.reduction,
+        )  # fmt: skip
+        return {"data": data, "codes": _CODES * (mean.float() - wanted).square().mean()}
+
+
+def codes(count: int, kernel_dim: int) -> Tensor:
+    """A k for each kernel: 1 in a group of channels of its own, 0 in the others.
+
+    Args:
+        count: of kernels, at most `kernel_dim`.
+        kernel_dim: channels of k.
+
+    Returns:
+        (count, kernel_dim, 1, 1).
+
+    Example:
+        >>> codes(2, 5)[..., 0, 0]
+        tensor([[1., 1., 1., 0., 0.],
+                [0., 0., 0., 1., 1.]])
+    """
+    group = torch.arange(kernel_dim) * count // kernel_dim
+    return (group == torch.arange(count)[:, None]).float()[..., None, None]
+
+
 def trained(
     kernels: Tensor, options: Options, folder: str | os.PathLike[str], *, progress: bool = False
 ) -> KernelWizard:
@@ -157,7 +226,8 @@ def trained(
         checkpoint_every=100, channels_last=True,
     )  # fmt: skip
     # Blur changes few pixels: near the least absolute error is the identity, and F dies there.
-    task = PairsTask(network, scenes, LossSettings(epsilon=0.1, reduction="mean"))
+    losses = LossSettings(epsilon=0.1, reduction="mean")
+    task = TaughtTask(network, scenes, losses, int(options.taught * options.steps))
     train(task, settings, Path(folder), progress=progress)
     return network.eval()
 
