@@ -283,7 +283,8 @@ def test_a_short_training_lowers_the_loss(tmp_path):
     seen = []
     settings = Settings(16, batch_size=2, learning_rate=3e-3, betas=(0.9, 0.99), clip=1e9)
     train(task(), settings, tmp_path, on_step=lambda step, losses: seen.append(losses["loss"]))
-    assert sum(seen[-4:]) < 0.9 * sum(seen[:4])
+    # Four steps are all pairs twice: of a network that learns nothing, both sums are the same.
+    assert sum(seen[-4:]) < 0.95 * sum(seen[:4])
 
 
 def test_generated_pairs_are_blurred_by_their_kernel():
