@@ -90,16 +90,21 @@ class BlindDeblurrer(Pretrained, nn.Module):
                 )
         return length.clamp(1, self.network.max_length), angle
 
-    def forward(self, observed: Tensor) -> Tensor:
+    def forward(
+        self, observed: Tensor, *, with_motion: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """The restored image, (N, C, H, W), not clamped.
 
         Args:
             observed: (N, C, H, W) linear light.
+            with_motion: also return the lengths and angles it was restored by, as of `motion`.
 
         Raises:
             TypeError, ValueError: as `IRCNet` and `motion`.
         """
-        return self.restored(observed, *self.motion(observed))
+        motion = self.motion(observed)
+        restored = self.restored(observed, *motion)
+        return (restored, *motion) if with_motion else restored
 
     def restored(self, observed: Tensor, length: Tensor, angle: Tensor) -> Tensor:
         """As `forward`, of motions that `motion` gave."""
