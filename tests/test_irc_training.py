@@ -307,6 +307,8 @@ def test_recipes_are_the_papers_where_it_says():
     blind = settings_of(JOINT["paper"])
     assert (blind.optimiser, blind.learning_rate, blind.momentum) == ("sgd", 1e-9, 0.9)
     assert not pipeline_of(JOINT["paper"], Tiny(), network()).through_blur
+    # It judges restored images alone; the others' motions have to explain the blurred ones too.
+    assert JOINT["paper"].reblur == 0 < min(JOINT["default"].reblur, JOINT["small"].reblur)
 
 
 def test_the_command_trains_and_goes_on(tmp_path, capsys):
@@ -399,6 +401,8 @@ class TestPipelineFromTwoFiles:
             ("M N --max-length 5", 1, "max_length must be at most 3 pixels, the longest motion"),
             ("M N --stages 2", 2, "--stages: goes without --weights"),
             ("M --pipeline n.safetensors", 2, "--pipeline: goes without --motion"),
+            ("N --reblur 1", 2, "--reblur: goes with --motion and --pipeline only"),
+            ("M N --reblur -1", 2, "--reblur: must be at least 0, got -1"),
             ("N --combine outputs", 2, "--combine: goes with --motion only"),
             ("--motion absent.safetensors", 1, "absent.safetensors"),
         ],
