@@ -22,7 +22,7 @@ class BlindDeblurrer(Pretrained, nn.Module):
     An estimator's motions pick and weight four inverse filters each, and IRC-Net restores once with
     the mixed filters, or four times (Eboli, Sun and Ponce, "Neural Embedding of an Iterative
     Deconvolution Algorithm for Motion Blur Estimation and Removal", sections 3.3 and 4.3). Both
-    are trained by the restored image alone: no motion needs to be known.
+    are trained by sharp images (`DeblurTask`): no motion needs to be known.
 
     Args:
         estimator: takes images (N, 3, H, W) to lengths in pixels and angles in radians,
