@@ -10,8 +10,9 @@ from blurops.cli import options
 
 _DESCRIPTION = """\
 Train IRC-Net, which restores images whose motion is known, on generated scenes. With --motion or
---pipeline, train a whole blind pipeline instead, its estimator of motion and its IRC-Net, by the
-restored images alone; `blurops deblur --model irc` then needs no motion field.
+--pipeline, train a whole blind pipeline instead, its estimator of motion and its IRC-Net, by sharp
+images alone: by what is restored, and by what its motion makes of the sharp image. `blurops deblur
+--model irc` then needs no motion field.
 
 FOLDER gets the weights, a table of losses, and a state from which the same command goes on after
 an interruption. To train on several GPUs:
@@ -31,6 +32,7 @@ _RECIPE = (
     ("size", options.whole(1), "side of the inverse filters, odd"),
     ("threshold", options.number(above=0), "of shrinking, at first"),
     ("penalty", options.number(above=0), "rho, at first"),
+    ("reblur", options.number(least=0), "weight of what a pipeline's motion leaves unexplained"),
     ("patch", options.whole(8), "side of the blurred images"),
     ("batch_size", options.whole(1), "images of a step, all processes together"),
     ("epoch", options.whole(1), "scenes of an epoch"),
@@ -124,6 +126,8 @@ def _check(args: argparse.Namespace) -> None:
                 raise options.UsageError(f"train: argument --pipeline: goes without --{name}")
     if args.combine is not None and args.motion is None:
         raise options.UsageError("train: argument --combine: goes with --motion only")
+    if args.reblur is not None and args.motion is None and args.pipeline is None:
+        raise options.UsageError("train: argument --reblur: goes with --motion and --pipeline only")
     known = {"stages", "inner", "size", "threshold", "penalty"}
     refused = known & set(given(args, _RECIPE))
     if refused and (args.weights is not None or args.pipeline is not None):
