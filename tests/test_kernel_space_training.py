@@ -233,21 +233,58 @@ def test_the_mean_keeps_the_balance_of_both_terms():
         assert float(terms[1][name]) == pytest.approx(float(value) / (2 * 3 * 256 * 256), rel=1e-5)
 
 
+def initialised(seed):
+    network = KernelWizard(8, 16, detail=32)
+    initialise(network, seed)
+    return network
+
+
 @torch.no_grad()
-def test_f_begins_near_the_identity_and_its_features_depend_on_k():
-    network = KernelWizard(4, 8)
-    initialise(network, 0)
-    sharp, k = torch.rand(1, 3, 128, 128), torch.rand(1, 8, 1, 1)
-    assert 0 < float((network.apply_blur(sharp, k) - sharp).abs().mean()) < 0.01
-    one, other = (network.adapter(network.feature_extractor(sharp), x) for x in (k, 0 * k))
-    assert float((one - other).abs().mean()) > 0.01 * float(one.abs().mean())
+@pytest.mark.parametrize("seed", range(3))
+def test_k_changes_the_features_of_every_level_from_the_start(seed):
+    network, found = initialised(seed), []
+    level = network.adapter.model
+    while level is not None:
+        level.up.register_forward_hook(lambda *call: found.append(call[-1]))
+        level = getattr(level, "submodule", None)
+    generator = torch.Generator().manual_seed(seed)
+    sharp = torch.rand(1, 3, 256, 256, generator=generator)
+    for k in torch.rand(2, 1, 16, 1, 1, generator=generator):
+        result = network.apply_blur(sharp, k.expand(-1, -1, 2, 2))
+        assert 0 < float((result - sharp).abs().mean()) < 0.01
+    for one, other in zip(found[:5], found[5:], strict=True):
+        assert float((one - other).std()) > 0.1 * float(one.std())
+
+
+@torch.no_grad()
+def test_k_begins_as_a_gate_of_what_the_image_holds():
+    trunk = initialised(0).recon_trunk
+    generator = torch.Generator().manual_seed(0)
+    details, gates, others = torch.randn(3, 1, 4, 8, 8, generator=generator)
+    found, opposite, shut = (
+        trunk(torch.cat(both, dim=1))
+        for both in ((details, gates), (-details, gates), (details, others))
+    )
+    size = float(found.abs().max())
+    assert float((found + opposite).abs().max()) < 1e-4 * size
+    assert float((found - shut).abs().max()) > 0.05 * size
+    assert float(trunk(torch.cat([0 * details, gates], dim=1)).abs().max()) < 1e-4 * size
+
+
+@torch.no_grad()
+def test_k_of_no_blur_begins_at_zero():
+    network = initialised(0)
+    sharp, blurry = torch.rand(2, 1, 3, 129, 140)
+    wanted = float(network.extract_kernel(sharp, blurry).abs().max())
+    assert float(network.extract_kernel(sharp, sharp).abs().max()) < 1e-4 * wanted
 
 
 def test_a_short_training_lowers_the_loss(tmp_path):
     seen = []
     settings = Settings(16, batch_size=2, learning_rate=3e-3, betas=(0.9, 0.99), clip=1e9)
     train(task(), settings, tmp_path, on_step=lambda step, losses: seen.append(losses["loss"]))
-    assert sum(seen[-4:]) < 0.9 * sum(seen[:4])
+    # Four steps are all pairs twice: of a network that learns nothing, both sums are the same.
+    assert sum(seen[-4:]) < 0.95 * sum(seen[:4])
 
 
 def test_generated_pairs_are_blurred_by_their_kernel():

@@ -10,9 +10,11 @@ from blurmodels.evaluation import psnr, show
 from blurmodels.kernel_space import KernelWizard
 from blurmodels.kernel_space.experiments import transfer
 from blurmodels.kernel_space.pairs import GeneratedPairs
+from blurmodels.kernel_space.task import initialise
+from blurmodels.training import Settings, train
 
 TINY = transfer.Options(
-    steps=2, batch_size=1, width=1, kernel_dim=4, kernels=2, kernel_size=7, scenes=2, side=129,
+    steps=2, batch_size=1, width=1, kernel_dim=4, kernels=2, length=4, scenes=2, side=129,
     held_out=1,
 )  # fmt: skip
 
@@ -67,6 +69,50 @@ def test_the_best_code_keeps_what_blocks_have_in_common():
     assert 0.01 * left[0] < left[1] < 0.7 * left[0]
 
 
+def test_motions_begin_at_the_sharp_image():
+    kernels = transfer.motions_from_the_start(4, 3)
+    sharp = torch.rand(3, 12, 12)
+    pairs = GeneratedPairs(kernels, 12, 4)
+    for kernel, (dim, step) in zip(kernels, ((2, -1), (1, -1), (2, 1), (1, 1)), strict=True):
+        moved = sum(sharp.roll(step * n, dim) for n in range(3)) / 3
+        found = pairs.under(sharp, kernel)
+        assert torch.allclose(found[:, 3:-3, 3:-3], moved[:, 3:-3, 3:-3], atol=1e-6)
+    with pytest.raises(ValueError, match="count must be 1 to 4, got 5"):
+        transfer.motions_from_the_start(5, 3)
+
+
+class Spy:
+    """A network that says which k it was given: F gives its mean, G two."""
+
+    def __init__(self):
+        self.architecture = {"kernel_dim": 4}
+
+    def __call__(self, sharp, blurry, k=None):
+        self.given = k
+        return sharp, torch.full((len(sharp), 4, 2, 2), 2.0), None
+
+
+def test_f_is_taught_by_codes_and_then_by_g():
+    kernels = transfer.motions_from_the_start(2, 3)
+    scenes = transfer.SceneByScene(GeneratedPairs(kernels, 129, 2, seed=1))
+    for index in range(6):
+        sharp, blurry = scenes[index]
+        assert torch.equal(sharp, scenes.source.sharp(index // 2 % 2))
+        assert torch.equal(blurry, scenes.source.under(sharp, kernels[index % 2]))
+    spy = Spy()
+    task = transfer.TaughtTask(spy, scenes, transfer.LossSettings(reduction="mean"), until=5)
+    samples = task.samples(2, 6, slice(1, None, 2))
+    losses = task.losses(spy, samples, 4, torch.device("cpu"))
+    # Both pairs are of the second kernel, whose code is (0, 0, 1, 1).
+    assert spy.given.shape == (2, 4, 2, 2)
+    assert spy.given[1, :, 1, 0].tolist() == [0, 0, 1, 1]
+    assert float(losses["codes"]) == pytest.approx(0.005 * (4 + 4 + 1 + 1) / 4)
+    distance = (samples[0].pairs[:, 0] - samples[0].pairs[:, 1]).abs().mean()
+    assert float(losses["data"]) == pytest.approx(float(distance), abs=1e-3)
+    task.losses(spy, samples, 5, torch.device("cpu"))
+    assert spy.given is None
+
+
 def test_a_training_goes_on_in_its_folder(tmp_path):
     first = transfer.compare(TINY, folder=tmp_path)
     weights = KernelWizard.from_pretrained(tmp_path / "weights.safetensors")
@@ -75,3 +121,30 @@ def test_a_training_goes_on_in_its_folder(tmp_path):
     table = show(transfer.as_table([first, first], TINY))
     assert f"{sum(first['F and G']) / 2:.2f}" in table
     assert "2 steps of 1 scenes" in table
+
+
+class Killed(Exception):
+    """Stands for a signal between two steps."""
+
+
+def test_a_taught_training_goes_on_bit_for_bit(tmp_path):
+    kernels = transfer.motions_from_the_start(2, 4)
+    scenes = transfer.SceneByScene(GeneratedPairs(kernels, 129, 2))
+    settings = Settings(4, batch_size=2, learning_rate=1e-3, checkpoint_every=1)
+
+    def run(name, stop):
+        def kill(step, losses):
+            if step == stop:
+                raise Killed
+
+        network = KernelWizard(2, 4)
+        initialise(network, 0)
+        task = transfer.TaughtTask(network, scenes, transfer.LossSettings(reduction="mean"), 3)
+        train(task, settings, tmp_path / name, on_step=kill)
+        return network.state_dict()
+
+    whole = run("whole", 9)
+    with pytest.raises(Killed):
+        run("killed", 2)
+    found = run("killed", 9)
+    assert all(torch.equal(whole[name], found[name]) for name in whole)

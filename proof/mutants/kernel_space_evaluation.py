@@ -8,6 +8,8 @@ FIT = Selection(("tests/test_kernel_space_experiments.py",), "TestLeastSquares a
 SWAPS = Selection(("tests/test_kernel_space_experiments.py",), "anothers_blur")
 TABLES = Selection(("tests/cli/test_evaluate_kernel_space.py",), "disjoint or g_alone")
 ROWS = Selection(("tests/test_kernel_space_transfer.py",), "each_row")
+TAUGHT = Selection(("tests/test_kernel_space_transfer.py",), "taught_by_codes")
+START = Selection(("tests/test_kernel_space_training.py",), "k_changes or k_begins")
 LEVIN = Selection(("tests/test_datasets.py",), "levin")
 
 _EXPERIMENTS = "python/blurmodels/kernel_space/experiments"
@@ -68,5 +70,19 @@ MUTANTS = (
         "NETWORKS: network.apply_blur(target[None], k),",
         "NETWORKS: network.apply_blur(target[None], latents[(index + 1) % count]),",
         ROWS,
+    ),
+    Mutant(
+        "transfer: F takes G's k from the start",
+        f"{_EXPERIMENTS}/transfer.py",
+        "wanted if step < self.until else None",
+        "None",
+        TAUGHT,
+    ),
+    Mutant(
+        "initialise: k adds to an image by itself",
+        "python/blurmodels/kernel_space/task.py",
+        "block.conv2.weight[details:] = 0",
+        "block.conv2.weight[:details] *= 2",
+        START,
     ),
 )

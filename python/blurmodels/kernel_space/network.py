@@ -186,18 +186,22 @@ class KernelWizard(Pretrained, nn.Module):
         self.adapter = _Adapter(width, detail, kernel_dim)
         self.recon_trunk = _reconstruction(width)
 
-    def forward(self, sharp: Tensor, blurry: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def forward(
+        self, sharp: Tensor, blurry: Tensor, k: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """F(x, G(x, y)) as training needs it, with a drawn k if there is a deviation.
 
         Args:
             sharp, blurry: (N, 3, H, W) in [0, 1].
+            k: what F takes in place of G's, (N or 1, kernel_dim, h, w).
 
         Returns:
             What F makes of the sharp images, (N, 3, H, W); the mean of k; its deviation, or None.
         """
         features = self._features_of(sharp, blurry)
         mean, sigma = self._encoded(*features)
-        k = mean if sigma is None else mean + sigma * torch.randn_like(mean)
+        if k is None:
+            k = mean if sigma is None else mean + sigma * torch.randn_like(mean)
         # What F needs of the sharp image, G has computed.
         return self._blurred(sharp, features[0], k), mean, sigma
 

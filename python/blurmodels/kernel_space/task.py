@@ -101,16 +101,28 @@ class PairsTask:
         self.network.save_pretrained(path, training=record)
 
 
+# Parts of He's deviation on the U-Net's way up, for what depends on k and for the skips.
+_FROM_K, _FROM_SKIP = 1.4, 0.1
+# G's features of a sharp image and its blurry twin differ by so much less than they vary.
+_DIFFERENCE = 32.0
+
+
 def initialise(network: KernelWizard, seed: int) -> None:
     """Random weights under which k matters from the start, and F begins near the identity.
 
-    He et al. (ICCV 2015) for the layers without normalisation of G and of the U-Net; under torch's
-    own, what depends on k fades on its way through them. The residual blocks keep a tenth of it, as
-    in the authors' code, the last layer a thousandth: with more, F adds at first several times what
-    blur changes, and training begins by making it the identity, where k does nothing.
+    He et al. (ICCV 2015) for the layers without normalisation of G and of the U-Net, the last layer
+    at a thousandth of it, and changes for each way in which k is lost otherwise:
+
+    - G's first layer sees the difference of both images' features alone, magnified. k then depends
+      on what blur changes, and is 0 where nothing is changed.
+    - On the U-Net's way up, what comes from below, where k enters, weighs more than the skips.
+    - Half of the channels that the trunk gets hold the image's details without their mean, the
+      others what depends on k, and weights in pairs of opposite signs make everything that follows
+      odd in the details. So k acts as a gate: by itself it adds nothing to an image. If it does,
+      training begins by taking that away, and k with it.
 
     Args:
-        network: its weights are set, biases to 0.
+        network: its weights are set, biases to 0. With a width of 1 there are no gates.
         seed: which; torch's global generator is left alone.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -125,6 +137,69 @@ def initialise(network: KernelWizard, seed: int) -> None:
         nn.init.normal_(layer.weight, std=part * (2 / fan) ** 0.5, generator=generator)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
+    _let_k_matter(network)
+    if network.architecture["width"] > 1:
+        _let_k_gate(network)
+
+
+@torch.no_grad()
+def _let_k_matter(network: KernelWizard) -> None:
+    first = network.kernel_extractor.model[1].weight
+    of_sharp, of_blurry = first.chunk(2, dim=1)
+    of_sharp *= _DIFFERENCE
+    of_blurry.copy_(-of_sharp)
+    level = network.adapter.model
+    while (below := getattr(level, "submodule", None)) is not None:
+        if not level.outermost:
+            from_k, from_skip = level.up[1].weight.chunk(2, dim=0)
+            from_k *= _FROM_K
+            from_skip *= _FROM_SKIP
+        level = below
+    # In the deepest level k follows what it is joined to; above, it comes first.
+    from_skip, from_k = level.up[1].weight.chunk(2, dim=0)
+    from_k *= _FROM_K
+    from_skip *= _FROM_SKIP
+
+
+@torch.no_grad()
+def _let_k_gate(network: KernelWizard) -> None:
+    """Half of the trunk's channels begin with the image's details, the others with k as a gate."""
+    width = network.architecture["width"]
+    details = width // 2
+    outermost, trunk = network.adapter.model, network.recon_trunk
+    down, up = outermost.down[0].weight, outermost.up[1].weight
+    down -= down.mean((2, 3), keepdim=True)
+    _opposite(down, 0)
+    from_k, from_image = up.chunk(2, dim=0)
+    from_k[:, :details] = 0
+    from_image[:, details:] = 0
+    _opposite(from_image, 0)
+    up *= 2**0.5
+    for block in trunk:
+        if hasattr(block, "conv1"):
+            # relu(g + d) - relu(g - d) is odd in the details d, and the gate g decides how much.
+            block.conv1.weight *= 10
+            _opposite(block.conv1.weight[:, :details], 0)
+            _same(block.conv1.weight[:, details:], 0)
+            _opposite(block.conv2.weight, 1)
+            block.conv2.weight[details:] = 0
+    layers = [layer for layer in trunk if isinstance(layer, nn.Conv2d)]
+    layers[0].weight[:, details:] = 0
+    layers[0].weight *= 2**0.5
+    for layer in layers[1:]:
+        _opposite(layer.weight, 1)
+    for layer in layers[:-1]:
+        _opposite(layer.weight, 0)
+
+
+def _opposite(weight: Tensor, dim: int) -> None:
+    half = weight.shape[dim] // 2
+    weight.narrow(dim, half, half).copy_(-weight.narrow(dim, 0, half))
+
+
+def _same(weight: Tensor, dim: int) -> None:
+    half = weight.shape[dim] // 2
+    weight.narrow(dim, half, half).copy_(weight.narrow(dim, 0, half))
 
 
 def start_from(network: KernelWizard, path: str | os.PathLike[str]) -> None:
