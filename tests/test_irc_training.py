@@ -11,7 +11,7 @@ from torch import nn
 import blurops
 from blurmodels import checkpoints, training
 from blurmodels.irc import BlindDeblurrer, IRCNet, MotionNet, joint
-from blurmodels.irc.recipes import JOINT, RECIPES, pipeline_of, settings_of
+from blurmodels.irc.recipes import JOINT, RECIPES, pipeline_of, samples_of, settings_of
 from blurmodels.irc.scenes import MotionSamples, MotionSettings, motion_batch
 from blurmodels.irc.task import DeblurTask, held_out_scores
 from blurmodels.scenes import DeadLeaves, Repeated
@@ -327,6 +327,30 @@ def test_the_command_trains_and_goes_on(tmp_path, capsys):
     assert checkpoints.load(path).extra["training"]["step"] == 2
     assert main(f"train irc {tmp_path}/x --weights {path} --stages 2".split()) == 2
     assert "--stages: goes without --weights" in capsys.readouterr().err
+
+
+def test_photographs_in_place_of_scenes(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    picture = torch.rand(1, 3, 20, 22, generator=torch.Generator().manual_seed(0))
+    write_image(tmp_path / "photos" / "a.png", picture)
+    words = (
+        f"train irc {tmp_path}/out --recipe small --max-length 3 --size 7 --stages 1 --inner 1"
+        " --patch 16 --steps 1 --threads 1 --photographs {}"
+    )
+    assert main(words.format(tmp_path / "photos").split()) == 0
+    record = checkpoints.load(tmp_path / "out" / training.WEIGHTS).extra["training"]
+    assert record["task"]["scenes"] == "Photographs"
+    # Each is a crop of the photograph.
+    made = samples_of(RECIPES["small"], photographs=[tmp_path / "photos" / "a.png"], patch=4)[3]
+    whole, crop = (picture * 255).round() / 255, made.sharp[None]
+    places = [
+        (whole[..., top : top + 18, left : left + 18] - crop).abs().max()
+        for top in range(3)
+        for left in range(5)
+    ]
+    assert float(min(places)) < 1e-6
+    assert main(words.format(tmp_path / "out").split()) == 1
+    assert "must hold photographs, got none" in capsys.readouterr().err
 
 
 def test_what_a_step_of_the_whole_pipeline_keeps():

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Trainings by name: the paper's, a practical one, and one of a few minutes."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from blurmodels.irc.irc_net import IRCNet
 from blurmodels.irc.joint import BlindDeblurrer
+from blurmodels.irc.motion_data import Photographs
 from blurmodels.irc.scenes import MotionSamples, MotionSettings
 from blurmodels.irc.task import DeblurTask
 from blurmodels.scenes import DeadLeaves, Repeated, Scenes
@@ -91,16 +94,26 @@ JOINT = {
 }  # fmt: skip
 
 
-def scenes_of(recipe: Recipe, *, seed: int = 0) -> Scenes:
-    """A recipe's generated scenes; those of two seeds differ."""
+def scenes_of(
+    recipe: Recipe, *, photographs: Sequence[str | os.PathLike[str]] = (), seed: int = 0
+) -> Scenes:
+    """Crops of photographs, or without any a recipe's generated scenes; two seeds' differ."""
+    if photographs:
+        return Photographs(photographs, seed=seed)
     leaves = DeadLeaves(recipe.epoch, seed=seed)
     return leaves if recipe.repeat is None else Repeated(leaves, recipe.repeat, seed=seed)
 
 
-def samples_of(recipe: Recipe, *, seed: int = 0, patch: int | None = None) -> MotionSamples:
-    """A recipe's samples. Those of two seeds share no scene and no motion."""
+def samples_of(
+    recipe: Recipe,
+    *,
+    photographs: Sequence[str | os.PathLike[str]] = (),
+    seed: int = 0,
+    patch: int | None = None,
+) -> MotionSamples:
+    """A recipe's samples. Those of two seeds share no motion and no generated scene."""
     settings = MotionSettings(max_length=recipe.max_length, kind=recipe.kind, noise=recipe.noise)
-    scenes = scenes_of(recipe, seed=seed)
+    scenes = scenes_of(recipe, photographs=photographs, seed=seed)
     return MotionSamples(scenes, patch or recipe.patch, settings, seed=seed)
 
 
@@ -121,9 +134,16 @@ def pipeline_of(
     return BlindDeblurrer(estimator, network, combine=combine, through_blur=recipe.through_blur)
 
 
-def task_of(recipe: Recipe, network: Any, *, seed: int = 0) -> DeblurTask:
+def task_of(
+    recipe: Recipe,
+    network: Any,
+    *,
+    photographs: Sequence[str | os.PathLike[str]] = (),
+    seed: int = 0,
+) -> DeblurTask:
     """What a network or a pipeline learns by a recipe."""
-    return DeblurTask(network, samples_of(recipe, seed=seed), recipe.reduction, recipe.reblur)
+    samples = samples_of(recipe, photographs=photographs, seed=seed)
+    return DeblurTask(network, samples, recipe.reduction, recipe.reblur)
 
 
 def settings_of(recipe: Recipe, *, seed: int = 0, **others: Any) -> Settings:

@@ -9,10 +9,10 @@ from blurmodels.train_command import SETTINGS, add_changes, add_folder, add_run,
 from blurops.cli import options
 
 _DESCRIPTION = """\
-Train IRC-Net, which restores images whose motion is known, on generated scenes. With --motion or
---pipeline, train a whole blind pipeline instead, its estimator of motion and its IRC-Net, by sharp
-images alone: by what is restored, and by what its motion makes of the sharp image. `blurops deblur
---model irc` then needs no motion field.
+Train IRC-Net, which restores images whose motion is known, on generated scenes or photographs that
+are blurred here. With --motion or --pipeline, train a whole blind pipeline instead, its estimator
+of motion and its IRC-Net, by sharp images alone: by what is restored, and by what its motion makes
+of the sharp image. `blurops deblur --model irc` then needs no motion field.
 
 FOLDER gets the weights, a table of losses, and a state from which the same command goes on after
 an interruption. To train on several GPUs:
@@ -22,6 +22,7 @@ _EPILOG = """\
 examples:
   blurops train irc out/ --recipe paper --device cuda
   blurops train irc out/ --recipe small --seed 1 --threads 1 --held-out 8
+  blurops train irc out/ --recipe small --photographs VOCdevkit --steps 1500
   blurops train irc blind/ --motion motion/weights.safetensors --weights out/weights.safetensors"""
 
 # Options that change the recipe: name, type, help.
@@ -48,6 +49,10 @@ def register_train(models: Any) -> None:
         description=_DESCRIPTION, epilog=_EPILOG,
     )  # fmt: skip
     add_folder(parser, ("paper", "default", "small"))
+    parser.add_argument_group("data").add_argument(
+        "--photographs", metavar="DIR",
+        help="folder of sharp photographs, or of PASCAL VOC 2012 (default: generated scenes)",
+    )  # fmt: skip
     begin = parser.add_argument_group("where to begin")
     begin.add_argument(
         "--weights", metavar="W",
@@ -69,11 +74,13 @@ def register_train(models: Any) -> None:
     group = add_run(parser, "scenes, motions and noise")
     group.add_argument(
         "--held-out", type=options.whole(1), metavar="N",
-        help="in the end, restore so many other scenes and print the PSNR before and after",
+        help="in the end, restore so many other generated scenes and print the PSNR before and"
+        " after",
     )  # fmt: skip
 
 
 def _run(args: argparse.Namespace) -> None:
+    from blurmodels.datasets import photographs
     from blurmodels.irc import recipes
     from blurmodels.irc.task import held_out_scores
 
@@ -82,7 +89,8 @@ def _run(args: argparse.Namespace) -> None:
     recipe = replace(table[args.recipe], **given(args, _RECIPE))
     network, recipe = _network(args, recipe)
     settings = recipes.settings_of(recipe, seed=args.seed, **given(args, SETTINGS))
-    task = recipes.task_of(recipe, network, seed=args.seed)
+    files = () if args.photographs is None else photographs(args.photographs)
+    task = recipes.task_of(recipe, network, photographs=files, seed=args.seed)
     if args.held_out:
         # Seeds of training are never negative, and hardly ever as large as this.
         others = recipes.samples_of(recipe, seed=args.seed + 2**40, patch=2 * recipe.patch)
