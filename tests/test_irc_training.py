@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+import blurops
 from blurmodels import checkpoints, training
 from blurmodels.irc import BlindDeblurrer, IRCNet, MotionNet, joint
-from blurmodels.irc.recipes import JOINT, RECIPES, pipeline_of, settings_of
+from blurmodels.irc.recipes import JOINT, RECIPES, pipeline_of, samples_of, settings_of
 from blurmodels.irc.scenes import MotionSamples, MotionSettings, motion_batch
 from blurmodels.irc.task import DeblurTask, held_out_scores
 from blurmodels.scenes import DeadLeaves, Repeated
@@ -54,6 +55,15 @@ def samples(seed=0, **options):
     scenes = Repeated(DeadLeaves(4, seed=seed), 4, seed=seed)
     chosen = {"max_length": LONGEST, "noise": (0.01, 0.01)} | options
     return MotionSamples(scenes, 24, MotionSettings(**chosen), seed=seed)
+
+
+class Sideways(MotionSamples):
+    """All moved by 4.5 pixels to the right."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        one = torch.ones_like(sample.length)
+        return sample._replace(length=4.5 * one, angle=0 * one)
 
 
 class Killed(Exception):
@@ -155,12 +165,6 @@ class TestPipeline:
         assert (found[False].abs().min() > 0) == (mode != "nearest")
 
     def test_learns_motion_without_being_told(self, tmp_path):
-        class Sideways(MotionSamples):
-            def __getitem__(self, index):
-                sample = super().__getitem__(index)
-                one = torch.ones_like(sample.length)
-                return sample._replace(length=4.5 * one, angle=0 * one)
-
         def scores(pipeline):
             made = Sideways(others.scenes, 24, others.settings, seed=9)
             batch = motion_batch([made[index] for index in range(4)])
@@ -182,6 +186,47 @@ class TestPipeline:
         after = scores(pipeline)
         assert after[0] < 0.9 * before[0]
         assert after[1] < 0.5 * before[1]
+
+    def test_reblurring_asks_the_motion_to_explain_the_image(self):
+        """Its loss is that of the definition, and falls towards the true motion."""
+        seen = samples(noise=(1e-3, 1e-3))
+        made = Sideways(seen.scenes, 24, seen.settings)
+        batch = motion_batch([made[0], made[1]])
+        true = BlindDeblurrer(Tiny(4.5, 0.0), network())
+        task = DeblurTask(true, made, reblur=2.0)
+        terms = task.losses(true, [made[0], made[1]], 0, "cpu")
+        noise = (made[0].noise.square().mean() + 1e-6).sqrt()
+        noise = noise + (made[1].noise.square().mean() + 1e-6).sqrt()
+        torch.testing.assert_close(terms["reblur"], noise, atol=1e-5, rtol=1e-3)
+        plain = DeblurTask(true, made).losses(true, [made[0], made[1]], 0, "cpu")
+        assert set(plain) == {"error"}
+        torch.testing.assert_close(plain["error"], terms["error"])
+
+        # Too short, or turned to the left; with a bank of longer motions than the samples have.
+        for motion, which, sign in (((3.4, 0.0), 0, -1), ((4.5, 0.4), 1, 1)):
+            other = BlindDeblurrer(Tiny(*motion), network(max_length=7))
+            task = DeblurTask(other, made, reblur=2.0)
+            terms = task.losses(other, [made[0], made[1]], 0, "cpu")
+            length, angle = (torch.full_like(batch.length, value) for value in motion)
+            again = blurops.motion_blur(batch.whole, length, angle, boundary="valid")
+            wanted = 2 * ((again - batch.observed).square().mean((1, 2, 3)) + 1e-6).sqrt().mean()
+            torch.testing.assert_close(terms["reblur"], wanted, atol=0, rtol=1e-3)
+            (slope,) = torch.autograd.grad(terms["reblur"], other.estimator.say.bias)
+            assert sign * slope[which] > 0
+
+    def test_joint_training_lowers_both_errors_where_the_image_alone_leads_away(self, tmp_path):
+        """The start from which the error of the restored image led away (docs/irc-net.md)."""
+        seen, others = samples(), samples(seed=9)
+        unseen = Sideways(others.scenes, 24, others.settings, seed=9)
+        torch.manual_seed(0)
+        pipeline = BlindDeblurrer(Tiny(2.0, 0.4), network())
+        before = held_out_scores(pipeline, unseen, 4)
+        task = DeblurTask(pipeline, Sideways(seen.scenes, 24, seen.settings), reblur=10.0)
+        settings = replace(SETTINGS, steps=24, checkpoint_every=24, learning_rate=3e-3)
+        train(task, settings, tmp_path)
+        after = held_out_scores(pipeline, unseen, 4)
+        assert after.psnr > before.psnr + 1
+        assert after.motion < 0.5 * before.motion
 
     def test_an_estimator_of_another_size_is_refused(self):
         class Half(Tiny):
@@ -243,6 +288,10 @@ class TestData:
     def test_what_does_not_fit_is_refused(self):
         with pytest.raises(ValueError, match=r"motions of at most 5 pixels, .* got 7"):
             DeblurTask(network(), samples(max_length=7))
+        with pytest.raises(ValueError, match="reblur must be 0 where motions are told, got 1"):
+            DeblurTask(network(), samples(), reblur=1)
+        with pytest.raises(ValueError, match="reblur must not be negative, got -1"):
+            DeblurTask(BlindDeblurrer(Tiny(), network()), samples(), reblur=-1)
         with pytest.raises(ValueError, match="kind must be one of"):
             MotionSettings(kind="none")
         with pytest.raises(ValueError, match="noise must be a range"):
@@ -258,6 +307,8 @@ def test_recipes_are_the_papers_where_it_says():
     blind = settings_of(JOINT["paper"])
     assert (blind.optimiser, blind.learning_rate, blind.momentum) == ("sgd", 1e-9, 0.9)
     assert not pipeline_of(JOINT["paper"], Tiny(), network()).through_blur
+    # It judges restored images alone; the others' motions have to explain the blurred ones too.
+    assert JOINT["paper"].reblur == 0 < min(JOINT["default"].reblur, JOINT["small"].reblur)
 
 
 def test_the_command_trains_and_goes_on(tmp_path, capsys):
@@ -276,6 +327,30 @@ def test_the_command_trains_and_goes_on(tmp_path, capsys):
     assert checkpoints.load(path).extra["training"]["step"] == 2
     assert main(f"train irc {tmp_path}/x --weights {path} --stages 2".split()) == 2
     assert "--stages: goes without --weights" in capsys.readouterr().err
+
+
+def test_photographs_in_place_of_scenes(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    picture = torch.rand(1, 3, 20, 22, generator=torch.Generator().manual_seed(0))
+    write_image(tmp_path / "photos" / "a.png", picture)
+    words = (
+        f"train irc {tmp_path}/out --recipe small --max-length 3 --size 7 --stages 1 --inner 1"
+        " --patch 16 --steps 1 --threads 1 --photographs {}"
+    )
+    assert main(words.format(tmp_path / "photos").split()) == 0
+    record = checkpoints.load(tmp_path / "out" / training.WEIGHTS).extra["training"]
+    assert record["task"]["scenes"] == "Photographs"
+    # Each is a crop of the photograph.
+    made = samples_of(RECIPES["small"], photographs=[tmp_path / "photos" / "a.png"], patch=4)[3]
+    whole, crop = (picture * 255).round() / 255, made.sharp[None]
+    places = [
+        (whole[..., top : top + 18, left : left + 18] - crop).abs().max()
+        for top in range(3)
+        for left in range(5)
+    ]
+    assert float(min(places)) < 1e-6
+    assert main(words.format(tmp_path / "out").split()) == 1
+    assert "must hold photographs, got none" in capsys.readouterr().err
 
 
 def test_what_a_step_of_the_whole_pipeline_keeps():
@@ -350,6 +425,8 @@ class TestPipelineFromTwoFiles:
             ("M N --max-length 5", 1, "max_length must be at most 3 pixels, the longest motion"),
             ("M N --stages 2", 2, "--stages: goes without --weights"),
             ("M --pipeline n.safetensors", 2, "--pipeline: goes without --motion"),
+            ("N --reblur 1", 2, "--reblur: goes with --motion and --pipeline only"),
+            ("M N --reblur -1", 2, "--reblur: must be at least 0, got -1"),
             ("N --combine outputs", 2, "--combine: goes with --motion only"),
             ("--motion absent.safetensors", 1, "absent.safetensors"),
         ],

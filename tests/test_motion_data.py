@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from blurmodels.datasets import bahat, gopro_frames, kohler, voc
+from blurmodels.datasets import bahat, gopro_frames, kohler, photographs, voc
 from blurmodels.irc.motion_data import (
     CameraBlurs,
     CameraSettings,
@@ -194,6 +194,10 @@ def test_voc(tmp_path):
     assert [path.stem for path in voc(tmp_path / "VOC2012", split="val")] == ["2007_2"]
     with pytest.raises(FileNotFoundError):
         voc(tmp_path, split="train")
+    assert photographs(tmp_path) == voc(tmp_path)
+    assert photographs(tmp_path / "VOC2012" / "JPEGImages") == voc(tmp_path)
+    with pytest.raises(ValueError, match="must hold photographs, got none"):
+        photographs(lists)
     blurs = CameraBlurs(Photographs(voc(tmp_path)), 16, CameraSettings(9))
     assert blurs[1].observed.shape == (3, 16, 16)
     # A crop that is larger than the photograph continues it.

@@ -5,14 +5,23 @@ from proof.engine import Mutant, Selection
 
 _NET = "python/blurmodels/irc/irc_net.py"
 _SHRINK = "python/blurmodels/irc/shrink.py"
+_TASK = "python/blurmodels/irc/task.py"
 _JOINT = "python/blurmodels/irc/joint.py"
 
 SOLVER = Selection(("tests/test_irc_net.py",), "untrained_it_is_the_solver and reflect")
 PLACE = Selection(("tests/test_irc_net.py",), "bank_of_its_place")
 CURVE = Selection(("tests/test_irc_net.py",), "TestCurve and gradients")
 WAYS = Selection(("tests/test_irc_training.py",), "both_ways and nearest")
+REBLUR = Selection(("tests/test_irc_training.py",), "explain_the_image")
 
 MUTANTS = (
+    Mutant(
+        "joint training: the motion explains the image without the root",
+        _TASK,
+        "(unexplained + _LEAST).sqrt()",
+        "(unexplained + _LEAST)",
+        REBLUR,
+    ),
     Mutant(
         "IRC-Net: targets of the compensation have the multipliers with the wrong sign",
         _NET,

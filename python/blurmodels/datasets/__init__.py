@@ -12,7 +12,7 @@ from blurmodels.datasets.kohler import LARGE_SHAKES, KohlerShot, kohler
 from blurmodels.datasets.levin import levin_kernels
 from blurmodels.datasets.lmdb_pairs import LMDBPairs
 from blurmodels.datasets.pairs import DVD_TEST, dvd, gopro, lai, realblur, two_folders
-from blurmodels.datasets.photographs import bahat, gopro_frames, voc
+from blurmodels.datasets.photographs import bahat, gopro_frames, photographs, voc
 from blurmodels.datasets.reds import REDS4, reds, reds4
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "kohler",
     "lai",
     "levin_kernels",
+    "photographs",
     "read_colours",
     "realblur",
     "reds",

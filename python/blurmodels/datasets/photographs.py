@@ -40,6 +40,28 @@ def voc(root: str | os.PathLike[str], *, split: str | None = None) -> list[Path]
     return files
 
 
+def photographs(root: str | os.PathLike[str]) -> list[Path]:
+    """The image files right below a folder, or those of PASCAL VOC 2012 where it holds them.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        The files, by name.
+
+    Raises:
+        OSError: the folder is missing.
+        ValueError: there is no photograph.
+    """
+    base = folder(root)
+    files = images_in(base)
+    if files:
+        return files
+    if any((base / part).is_dir() for part in ("JPEGImages", "VOC2012", "VOCdevkit")):
+        return voc(base)
+    raise ValueError(f"photographs: '{base}' must hold photographs, got none")
+
+
 def gopro_frames(root: str | os.PathLike[str], *, split: str = "train") -> list[list[Path]]:
     """Frames of the GoPro set (Nah et al., CVPR 2017) as they were filmed, 240 a second.
 

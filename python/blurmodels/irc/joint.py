@@ -22,7 +22,7 @@ class BlindDeblurrer(Pretrained, nn.Module):
     An estimator's motions pick and weight four inverse filters each, and IRC-Net restores once with
     the mixed filters, or four times (Eboli, Sun and Ponce, "Neural Embedding of an Iterative
     Deconvolution Algorithm for Motion Blur Estimation and Removal", sections 3.3 and 4.3). Both
-    are trained by the restored image alone: no motion needs to be known.
+    are trained by sharp images (`DeblurTask`): no motion needs to be known.
 
     Args:
         estimator: takes images (N, 3, H, W) to lengths in pixels and angles in radians,
@@ -90,16 +90,21 @@ class BlindDeblurrer(Pretrained, nn.Module):
                 )
         return length.clamp(1, self.network.max_length), angle
 
-    def forward(self, observed: Tensor) -> Tensor:
+    def forward(
+        self, observed: Tensor, *, with_motion: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor, Tensor]:
         """The restored image, (N, C, H, W), not clamped.
 
         Args:
             observed: (N, C, H, W) linear light.
+            with_motion: also return the lengths and angles it was restored by, as of `motion`.
 
         Raises:
             TypeError, ValueError: as `IRCNet` and `motion`.
         """
-        return self.restored(observed, *self.motion(observed))
+        motion = self.motion(observed)
+        restored = self.restored(observed, *motion)
+        return (restored, *motion) if with_motion else restored
 
     def restored(self, observed: Tensor, length: Tensor, angle: Tensor) -> Tensor:
         """As `forward`, of motions that `motion` gave."""

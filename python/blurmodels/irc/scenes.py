@@ -67,12 +67,19 @@ class MotionSample(NamedTuple):
 
 
 class MotionBatch(NamedTuple):
-    """A batch for training: observed and sharp (N, 3, H, W), length and angle (N, H, W)."""
+    """A batch for training.
+
+    Attributes:
+        observed, sharp: (N, 3, H, W).
+        length, angle: (N, H, W).
+        whole: the sharp picture with all around it that was blurred into the observed one.
+    """
 
     observed: Tensor
     sharp: Tensor
     length: Tensor
     angle: Tensor
+    whole: Tensor
 
 
 class MotionSamples:
@@ -129,7 +136,7 @@ def motion_batch(samples: list[MotionSample], device: torch.device | str = "cpu"
     observed = motion_blur(sharp, length, angle, boundary="valid") + noise
     margin = (sharp.shape[-1] - length.shape[-1]) // 2
     inside = slice(margin, margin + length.shape[-1])
-    return MotionBatch(observed, sharp[..., inside, inside], length, angle)
+    return MotionBatch(observed, sharp[..., inside, inside], length, angle, sharp)
 
 
 def _bank_motion(random: np.random.Generator, longest: int, side: int) -> tuple[Tensor, Tensor]:

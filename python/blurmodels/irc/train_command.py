@@ -9,9 +9,10 @@ from blurmodels.train_command import SETTINGS, add_changes, add_folder, add_run,
 from blurops.cli import options
 
 _DESCRIPTION = """\
-Train IRC-Net, which restores images whose motion is known, on generated scenes. With --motion or
---pipeline, train a whole blind pipeline instead, its estimator of motion and its IRC-Net, by the
-restored images alone; `blurops deblur --model irc` then needs no motion field.
+Train IRC-Net, which restores images whose motion is known, on generated scenes or photographs that
+are blurred here. With --motion or --pipeline, train a whole blind pipeline instead, its estimator
+of motion and its IRC-Net, by sharp images alone: by what is restored, and by what its motion makes
+of the sharp image. `blurops deblur --model irc` then needs no motion field.
 
 FOLDER gets the weights, a table of losses, and a state from which the same command goes on after
 an interruption. To train on several GPUs:
@@ -21,6 +22,7 @@ _EPILOG = """\
 examples:
   blurops train irc out/ --recipe paper --device cuda
   blurops train irc out/ --recipe small --seed 1 --threads 1 --held-out 8
+  blurops train irc out/ --recipe small --photographs VOCdevkit --steps 1500
   blurops train irc blind/ --motion motion/weights.safetensors --weights out/weights.safetensors"""
 
 # Options that change the recipe: name, type, help.
@@ -31,6 +33,7 @@ _RECIPE = (
     ("size", options.whole(1), "side of the inverse filters, odd"),
     ("threshold", options.number(above=0), "of shrinking, at first"),
     ("penalty", options.number(above=0), "rho, at first"),
+    ("reblur", options.number(least=0), "weight of what a pipeline's motion leaves unexplained"),
     ("patch", options.whole(8), "side of the blurred images"),
     ("batch_size", options.whole(1), "images of a step, all processes together"),
     ("epoch", options.whole(1), "scenes of an epoch"),
@@ -46,6 +49,10 @@ def register_train(models: Any) -> None:
         description=_DESCRIPTION, epilog=_EPILOG,
     )  # fmt: skip
     add_folder(parser, ("paper", "default", "small"))
+    parser.add_argument_group("data").add_argument(
+        "--photographs", metavar="DIR",
+        help="folder of sharp photographs, or of PASCAL VOC 2012 (default: generated scenes)",
+    )  # fmt: skip
     begin = parser.add_argument_group("where to begin")
     begin.add_argument(
         "--weights", metavar="W",
@@ -67,11 +74,13 @@ def register_train(models: Any) -> None:
     group = add_run(parser, "scenes, motions and noise")
     group.add_argument(
         "--held-out", type=options.whole(1), metavar="N",
-        help="in the end, restore so many other scenes and print the PSNR before and after",
+        help="in the end, restore so many other generated scenes and print the PSNR before and"
+        " after",
     )  # fmt: skip
 
 
 def _run(args: argparse.Namespace) -> None:
+    from blurmodels.datasets import photographs
     from blurmodels.irc import recipes
     from blurmodels.irc.task import held_out_scores
 
@@ -80,7 +89,8 @@ def _run(args: argparse.Namespace) -> None:
     recipe = replace(table[args.recipe], **given(args, _RECIPE))
     network, recipe = _network(args, recipe)
     settings = recipes.settings_of(recipe, seed=args.seed, **given(args, SETTINGS))
-    task = recipes.task_of(recipe, network, seed=args.seed)
+    files = () if args.photographs is None else photographs(args.photographs)
+    task = recipes.task_of(recipe, network, photographs=files, seed=args.seed)
     if args.held_out:
         # Seeds of training are never negative, and hardly ever as large as this.
         others = recipes.samples_of(recipe, seed=args.seed + 2**40, patch=2 * recipe.patch)
@@ -124,6 +134,8 @@ def _check(args: argparse.Namespace) -> None:
                 raise options.UsageError(f"train: argument --pipeline: goes without --{name}")
     if args.combine is not None and args.motion is None:
         raise options.UsageError("train: argument --combine: goes with --motion only")
+    if args.reblur is not None and args.motion is None and args.pipeline is None:
+        raise options.UsageError("train: argument --reblur: goes with --motion and --pipeline only")
     known = {"stages", "inner", "size", "threshold", "penalty"}
     refused = known & set(given(args, _RECIPE))
     if refused and (args.weights is not None or args.pipeline is not None):
