@@ -131,7 +131,7 @@ def _add_experiment(group: argparse._ArgumentGroup) -> None:
         "--steps",
         type=options.whole(1, 10_000_000),
         metavar="N",
-        help="of each training (default: 600, of transfer 1300)",
+        help="of each training (default: 600, of transfer 3600)",
     )
     options.add_seed(group, "of the first run, or of the images that --limit draws")
 
