@@ -193,14 +193,16 @@ class KernelWizard(Pretrained, nn.Module):
 
         Args:
             sharp, blurry: (N, 3, H, W) in [0, 1].
-            k: what F takes in place of G's, (N or 1, kernel_dim, h, w).
+            k: what F takes in place of G's, of its shape or one that broadcasts to it.
 
         Returns:
             What F makes of the sharp images, (N, 3, H, W); the mean of k; its deviation, or None.
         """
         features = self._features_of(sharp, blurry)
         mean, sigma = self._encoded(*features)
-        if k is None:
+        if k is not None:
+            k = k.expand_as(mean)
+        else:
             k = mean if sigma is None else mean + sigma * torch.randn_like(mean)
         # What F needs of the sharp image, G has computed.
         return self._blurred(sharp, features[0], k), mean, sigma

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from blurmodels.evaluation import Row, Table, psnr
 from blurmodels.kernel_space.losses import charbonnier
-from blurmodels.kernel_space.network import MULTIPLE, KernelWizard
+from blurmodels.kernel_space.network import KernelWizard
 from blurmodels.kernel_space.pairs import GeneratedPairs
 from blurmodels.kernel_space.task import Batch, LossSettings, PairsTask, initialise
 from blurmodels.training import Settings, train
@@ -182,10 +182,9 @@ class TaughtTask(PairsTask):
         self, network: Callable, samples: tuple[Batch, Tensor], step: int, device: torch.device
     ) -> dict[str, Tensor]:
         """The distance, and how far G is from the codes."""
-        batch, codes = samples
+        batch, wanted = samples
         sharp, blurry = batch.pairs.to(device).unbind(1)
-        columns = [max(2, -(-side // MULTIPLE)) for side in sharp.shape[2:]]
-        wanted = codes.to(device).expand(-1, -1, *columns)
+        wanted = wanted.to(device)
         found, mean, _ = network(sharp, blurry, wanted if step < self.until else None)
         data = charbonnier(
             found, blurry, epsilon=self.settings.epsilon, squared=self.settings.squared,
