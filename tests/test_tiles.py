@@ -40,6 +40,13 @@ def test_every_pair_of_lengths(height, width):
     assert_family(shape, Tiling(height, width), seed=height + width)
 
 
+@pytest.mark.parametrize("size", LENGTHS)
+def test_kernels_of_half_a_tile(size):
+    # Half of what goes into the transforms is zero, and half of what comes out is dropped.
+    shape = Shape(1, 2, size - size // 2 + 3, size // 2 + 5, 3, size // 2 | 1, size // 2 | 1)
+    assert_family(shape, Tiling(size, size), seed=size)
+
+
 @pytest.mark.parametrize("tile", [*((n, n) for n in LENGTHS), (64, 192), (192, 64)], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=lambda d: str(d)[6:])
 def test_lengths_in_other_types(tile, dtype):

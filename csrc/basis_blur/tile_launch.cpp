@@ -106,10 +106,14 @@ struct TileLaunch {
   // Looks which bases the tiles mix, and which of these need spectra of their own.
   void look_at_mixing(int threads) {
     const Problem& p = plan.problem;
-    const int64_t units = (p.mixing_batched ? p.count : 1) * tiles();
-    active.resize(units * p.basis);
+    const int64_t samples = p.mixing_batched ? p.count : 1;
+    active.resize(samples * tiles() * p.basis);
     plan.active = active.data();
-    run(kernels.active[code(p)], units, threads);
+    if (plan.picks) {
+      run(kernels.picked[code(p)], samples * tiles(), threads);
+    } else {
+      run(kernels.mixed[code(p)], samples * plan.tiles_down * p.basis, threads);
+    }
     std::vector<char> wanted(p.basis, 0);
     for (auto tile = active.begin(); tile != active.end(); tile += p.basis) {
       if (pairing_of(&*tile, p.basis, !plan.picks, true) == Pairing::kNeighbours) continue;

@@ -182,9 +182,8 @@ BLUROPS_INLINE void respond(const TilePlan& plan, const Tile& tile, const A* ima
   }
   for (int x0 = 0; x0 < columns; x0 += t.kLanes) {
     fetch.step();
-    inverse_columns(t, x0, s.half, s.work, [=](int y, auto value) {
-      if (y < rows) store(y * stride + x0, value);
-    });
+    inverse_columns(t, x0, rows, s.half, s.work,
+                    [=](int y, auto value) { store(y * stride + x0, value); });
   }
 }
 
@@ -297,13 +296,14 @@ void invert_sums(const Tile& extent, const TilePlan& plan, const A* sums, TileSc
   using V = Simd<A>;
   const TileTransform<A> t = s.transform;
   const int64_t width = t.x.size, columns = extent.columns + plan.part_width - 1;
+  const int rows = static_cast<int>(extent.rows + plan.part_height - 1);
   A *first = s.window, *second = s.window + t.y.size * width;
   for (int b = 0; b < t.blocks(); ++b) {
     inverse_rows(t, b, static_cast<int>(columns), s.half, s.work,
                  [=](int64_t i) { return read_pair(sums + i); });
   }
   for (int x0 = 0; x0 < columns; x0 += t.kLanes) {
-    inverse_columns(t, x0, s.half, s.work, [=](int y, auto value) {
+    inverse_columns(t, x0, rows, s.half, s.work, [=](int y, auto value) {
       V::write(first + y * width + x0, value.re);
       if (kTwo) V::write(second + y * width + x0, value.im);
     });

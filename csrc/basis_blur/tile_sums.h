@@ -129,8 +129,9 @@ void flush_pair(const TilePlan& plan, int64_t pair, A* products, double* partial
       inverse_rows(t, b, static_cast<int>(plan.part_width), s.half, s.work,
                    [=](int64_t i) { return read_pair(sums + i); });
     }
+    const int rows = static_cast<int>(plan.part_height);
     for (int x0 = 0; x0 < plan.part_width; x0 += t.kLanes) {
-      inverse_columns(t, x0, s.half, s.work, [=](int y, auto value) {
+      inverse_columns(t, x0, rows, s.half, s.work, [=](int y, auto value) {
         V::write(first + y * width + x0, value.re);
         V::write(second + y * width + x0, value.im);
       });

@@ -258,21 +258,15 @@ bool load_plane(const TilePlan& plan, const Tile& tile, const T* from, int64_t s
   return seen.any();
 }
 
-// Whether anything in a plane of blurred size is not zero at a tile; it looks no farther than it
-// has to.
+// Whether any of some neighbouring elements is not zero.
 template <typename A, typename T>
-bool any_at(const TilePlan& plan, const Tile& tile, const T* from) {
+bool any_of(const T* from, int64_t count) {
   using V = Simd<A>;
-  const int64_t width = plan.problem.out_width;
-  from += tile.y * width + tile.x;
-  for (int64_t y = 0; y < tile.rows; ++y, from += width) {
-    Seen<A> seen;
-    int64_t x = 0;
-    for (; x + V::kLanes <= tile.columns; x += V::kLanes) seen.add(load_vector<A>(from + x));
-    if (x < tile.columns) seen.add(load_rest<A>(from, x, tile.columns));
-    if (seen.any()) return true;
-  }
-  return false;
+  Seen<A> seen;
+  int64_t x = 0;
+  for (; x + V::kLanes <= count; x += V::kLanes) seen.add(load_vector<A>(from + x));
+  if (x < count) seen.add(load_rest<A>(from, x, count));
+  return seen.any();
 }
 
 template <typename T>

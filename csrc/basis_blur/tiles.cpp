@@ -11,10 +11,13 @@ namespace {
 
 // Which bases a tile's pixels pick, by weights that are not zero.
 template <typename T>
-void find_picked(const TilePlan& plan, const Tile& tile, uint8_t* active) {
+void find_picked(const TilePlan& plan, int64_t unit, void*) {
+  const Problem& p = plan.problem;
   const Picks& picks = *plan.picks;
-  const int64_t width = plan.problem.out_width;
-  std::memset(active, 0, plan.problem.basis);
+  const int64_t tiles = plan.tiles_down * plan.tiles_across, width = p.out_width;
+  const Tile tile(plan, unit / tiles, unit % tiles);
+  uint8_t* active = plan.active + unit * p.basis;
+  std::memset(active, 0, p.basis);
   for (int64_t j = 0; j < picks.picked; ++j) {
     const int32_t* index = pick_of<int32_t>(plan, tile, picks.index, picks.index_batched, j);
     if (!picks.weight) {
@@ -30,16 +33,27 @@ void find_picked(const TilePlan& plan, const Tile& tile, uint8_t* active) {
   }
 }
 
-// Which bases a tile mixes.
+// Which of the tiles side by side mix a basis. Rows are read whole, as they lie in memory, and no
+// farther than it takes.
 template <typename T>
-void find_active(const TilePlan& plan, int64_t unit, void*) {
+void find_mixed(const TilePlan& plan, int64_t unit, void*) {
   const Problem& p = plan.problem;
+  const int64_t b = unit % p.basis, first = unit / p.basis * plan.tiles_across;
   const int64_t tiles = plan.tiles_down * plan.tiles_across;
-  const Tile tile(plan, unit / tiles, unit % tiles);
-  if (plan.picks) return find_picked<T>(plan, tile, plan.active + unit * p.basis);
-  for (int64_t b = 0; b < p.basis; ++b) {
-    const T* from = plane_of<T>(plan.mixing, tile.n, b, p.basis, p.out_height * p.out_width);
-    plan.active[unit * p.basis + b] = any_at<ComputeOf<T>>(plan, tile, from);
+  const Tile left(plan, first / tiles, first % tiles);
+  uint8_t* active = plan.active + first * p.basis + b;
+  for (int64_t i = 0; i < plan.tiles_across; ++i) active[i * p.basis] = 0;
+  const T* row = plane_of<T>(plan.mixing, left.n, b, p.basis, p.out_height * p.out_width) +
+                 left.y * p.out_width;
+  int64_t unknown = plan.tiles_across;
+  for (int64_t y = 0; y < left.rows && unknown > 0; ++y, row += p.out_width) {
+    for (int64_t i = 0; i < plan.tiles_across; ++i) {
+      uint8_t& mixed = active[i * p.basis];
+      if (mixed) continue;
+      const int64_t x = i * plan.columns;
+      mixed = any_of<ComputeOf<T>>(row + x, smaller(plan.columns, p.out_width - x));
+      unknown -= mixed;
+    }
   }
 }
 
@@ -283,7 +297,8 @@ const TileKernels& BLUROPS_JOIN(tile_kernels_, BLUROPS_ISA)() {
       spectrum_bytes,
       {kernel_spectrum<float>, kernel_spectrum<double>, kernel_spectrum<Half>,
        kernel_spectrum<BFloat16>},
-      {find_active<float>, find_active<double>, find_active<Half>, find_active<BFloat16>},
+      {find_picked<float>, find_picked<double>, find_picked<Half>, find_picked<BFloat16>},
+      {find_mixed<float>, find_mixed<double>, find_mixed<Half>, find_mixed<BFloat16>},
       {blur_tile<float>, blur_tile<double>, blur_tile<Half>, blur_tile<BFloat16>},
       {adjoint_tile<float>, adjoint_tile<double>, adjoint_tile<Half>, adjoint_tile<BFloat16>},
       {grad_kernels_chunk<float>, grad_kernels_chunk<double>, grad_kernels_chunk<Half>,

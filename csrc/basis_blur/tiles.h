@@ -124,12 +124,14 @@ struct TileKernels {
   // Bytes of scratch that one thread needs for any member.
   size_t (*scratch_bytes)(const TilePlan& plan);
   int64_t (*spectrum_bytes)(const TilePlan& plan);
-  // By dtype code. A unit is: spectra (sample, one of `made`, part); active (sample of the mixing,
-  // ty, tx); blur (n, set of tiles); adjoint (n, set of tiles of plan.group, turn);
-  // grad_mixing (n or 0, ty, tx); grad_weight, of picks, (n, ty, tx); grad_kernels (n or 0, group
-  // of pairs, chunk); backward (n or 0, chunk of plan.group), with n that of the kernels.
+  // By dtype code. A unit is: spectra (sample, one of `made`, part); picked (sample of the picks,
+  // ty, tx); mixed (sample of the mixing, ty, basis); blur (n, set of tiles); adjoint (n, set of
+  // tiles of plan.group, turn); grad_mixing (n or 0, ty, tx); grad_weight, of picks, (n, ty, tx);
+  // grad_kernels (n or 0, group of pairs, chunk); backward (n or 0, chunk of plan.group), with n
+  // that of the kernels.
   TileUnit spectra[kDTypeCount];
-  TileUnit active[kDTypeCount];
+  TileUnit picked[kDTypeCount];
+  TileUnit mixed[kDTypeCount];
   TileUnit blur[kDTypeCount];
   TileUnit adjoint[kDTypeCount];
   TileUnit grad_kernels[kDTypeCount];

@@ -45,6 +45,19 @@ BLUROPS_INLINE Pair<V> times(Pair<V> a, A re, A im) {
   return {a.re * re - a.im * im, a.re * im + a.im * re};
 }
 
+// a - b as a multiplication by one that the compiler does not see through: some processors have
+// units for additions and others for multiply-adds, and an FFT leaves the latter idle.
+template <typename A, typename V>
+BLUROPS_INLINE Pair<V> fused_difference(Pair<V> a, Pair<V> b) {
+  V one = V{} + A(1);
+  in_register(one);
+  return {a.re - one * b.re, a.im - one * b.im};
+}
+
+// Which units the differences of a butterfly's first stage are computed by.
+enum class Units { kAdd, kMultiply };
+
+// run<A, kUsed>(x): the inputs from kUsed on are zero and are not looked at.
 template <int R>
 struct Butterfly;
 
@@ -52,13 +65,37 @@ template <>
 struct Butterfly<3> {
   template <typename A, typename V>
   static BLUROPS_INLINE void run(Pair<V>& x0, Pair<V>& x1, Pair<V>& x2) {
-    constexpr A kHalf = A(0.5), kSin = A(0.866025403784438646763723170752936183);
     const Pair<V> sum = x1 + x2, difference = minus_i_times(x1 - x2);
-    const Pair<V> middle = add_scaled(x0, -kHalf, sum);
+    const Pair<V> middle = add_scaled(x0, -kHalf<A>, sum);
     x0 = x0 + sum;
-    x1 = add_scaled(middle, kSin, difference);
-    x2 = add_scaled(middle, -kSin, difference);
+    x1 = add_scaled(middle, kSin<A>, difference);
+    x2 = add_scaled(middle, -kSin<A>, difference);
   }
+
+  // With 0 for x2.
+  template <typename A, typename V>
+  static BLUROPS_INLINE void run_first_two(Pair<V>& x0, Pair<V>& x1, Pair<V>& x2) {
+    const Pair<V> middle = add_scaled(x0, -kHalf<A>, x1), turned = minus_i_times(x1);
+    x0 = x0 + x1;
+    x1 = add_scaled(middle, kSin<A>, turned);
+    x2 = add_scaled(middle, -kSin<A>, turned);
+  }
+
+  // With 0 for x0.
+  template <typename A, typename V>
+  static BLUROPS_INLINE void run_last_two(Pair<V>& x0, Pair<V>& x1, Pair<V>& x2) {
+    const Pair<V> difference = minus_i_times(x1 - x2);
+    x0 = x1 + x2;
+    const Pair<V> middle = {-kHalf<A> * x0.re, -kHalf<A> * x0.im};
+    x1 = add_scaled(middle, kSin<A>, difference);
+    x2 = add_scaled(middle, -kSin<A>, difference);
+  }
+
+ private:
+  template <typename A>
+  static constexpr A kHalf = A(0.5);
+  template <typename A>
+  static constexpr A kSin = A(0.866025403784438646763723170752936183);
 };
 
 template <>
@@ -72,16 +109,31 @@ struct Butterfly<4> {
     x2 = even - odd;
     x3 = even_difference - odd_difference;
   }
+
+  // With 0 for x3.
+  template <typename A, typename V>
+  static BLUROPS_INLINE void run_first_three(Pair<V>& x0, Pair<V>& x1, Pair<V>& x2, Pair<V>& x3) {
+    const Pair<V> even = x0 + x2, even_difference = x0 - x2, odd = x1, turned = minus_i_times(x1);
+    x0 = even + odd;
+    x1 = even_difference + turned;
+    x2 = even - odd;
+    x3 = even_difference - turned;
+  }
 };
 
 template <>
 struct Butterfly<8> {
-  template <typename A, typename V>
+  template <typename A, int kUsed, Units kUnits = Units::kAdd, typename V>
   static BLUROPS_INLINE void run(Pair<V>* x) {
     constexpr A kRoot = A(0.707106781186547524400844362104849039);
-    const Pair<V> d0 = x[0] - x[4], d1 = x[1] - x[5], d2 = minus_i_times(x[2] - x[6]),
-                  d3 = x[3] - x[7];
-    Pair<V> s0 = x[0] + x[4], s1 = x[1] + x[5], s2 = x[2] + x[6], s3 = x[3] + x[7];
+    const auto minus = [](Pair<V> a, Pair<V> b) {
+      return kUnits == Units::kAdd ? a - b : fused_difference<A>(a, b);
+    };
+    const Pair<V> d0 = minus(x[0], x[4]), d1 = minus(x[1], x[5]);
+    const Pair<V> d2 = minus_i_times(kUsed > 6 ? minus(x[2], x[6]) : x[2]);
+    const Pair<V> d3 = kUsed > 7 ? minus(x[3], x[7]) : x[3];
+    Pair<V> s0 = x[0] + x[4], s1 = x[1] + x[5];
+    Pair<V> s2 = kUsed > 6 ? x[2] + x[6] : x[2], s3 = kUsed > 7 ? x[3] + x[7] : x[3];
     Butterfly<4>::run<A>(s0, s1, s2, s3);
     x[0] = s0, x[2] = s1, x[4] = s2, x[6] = s3;
     // The odd half, whose twiddles are sqrt(1/2) times p = (1 - i) d1 and q = (-1 - i) d3.
@@ -98,12 +150,23 @@ struct Butterfly<8> {
 // 12 = 3 x 4 without twiddles: inputs 4 i + 3 j, outputs 4 k + 9 l, modulo 12 (Good, 1958).
 template <>
 struct Butterfly<12> {
-  template <typename A, typename V>
+  template <typename A, int kUsed, Units = Units::kAdd, typename V>
   static BLUROPS_INLINE void run(Pair<V>* x) {
-    Butterfly<3>::run<A>(x[0], x[4], x[8]);
-    Butterfly<3>::run<A>(x[3], x[7], x[11]);
-    Butterfly<3>::run<A>(x[6], x[10], x[2]);
-    Butterfly<3>::run<A>(x[9], x[1], x[5]);
+    if constexpr (kUsed > 8) {
+      Butterfly<3>::run<A>(x[0], x[4], x[8]);
+      Butterfly<3>::run<A>(x[9], x[1], x[5]);
+    } else {
+      Butterfly<3>::run_first_two<A>(x[0], x[4], x[8]);
+      Butterfly<3>::run_last_two<A>(x[9], x[1], x[5]);
+    }
+    if constexpr (kUsed > 10) {
+      Butterfly<3>::run<A>(x[3], x[7], x[11]);
+      Butterfly<3>::run<A>(x[6], x[10], x[2]);
+    } else {
+      Butterfly<3>::run_first_two<A>(x[3], x[7], x[11]);
+      // Where the second input is zero, not the third, the second and third results change places.
+      Butterfly<3>::run_first_two<A>(x[6], x[2], x[10]);
+    }
     Butterfly<4>::run<A>(x[0], x[3], x[6], x[9]);
     Butterfly<4>::run<A>(x[4], x[7], x[10], x[1]);
     Butterfly<4>::run<A>(x[8], x[11], x[2], x[5]);
@@ -125,13 +188,19 @@ struct Butterfly<12> {
 // 16 = 4 x 4.
 template <>
 struct Butterfly<16> {
-  template <typename A, typename V>
+  template <typename A, int kUsed, Units = Units::kAdd, typename V>
   static BLUROPS_INLINE void run(Pair<V>* x) {
     constexpr A kCos = A(0.923879532511286756128183189396788287);
     constexpr A kSin = A(0.382683432365089771728459984030398866);
     constexpr A kRoot = A(0.707106781186547524400844362104849039);
 #pragma GCC unroll 4
-    for (int j = 0; j < 4; ++j) Butterfly<4>::run<A>(x[j], x[4 + j], x[8 + j], x[12 + j]);
+    for (int j = 0; j < 4; ++j) {
+      if constexpr (kUsed > 12) {
+        Butterfly<4>::run<A>(x[j], x[4 + j], x[8 + j], x[12 + j]);
+      } else {
+        Butterfly<4>::run_first_three<A>(x[j], x[4 + j], x[8 + j], x[12 + j]);
+      }
+    }
     x[5] = times(x[5], kCos, -kSin);
     x[6] = eighth(x[6], kRoot);
     x[7] = times(x[7], kSin, -kCos);

@@ -60,21 +60,22 @@ enum class Twiddle { kNone, kBefore, kAfter };
 
 // `count` butterflies: the j-th takes load(j * step + i * stride) for i < kUsed, the rest of its
 // inputs being zero, multiplies what goes in or what comes out by twiddles[j][i], and hands its
-// results to store() under the same positions.
-template <int R, typename A, Twiddle kTwiddle, int kUsed = R, typename Load, typename Store>
+// first kKept results to store() under the same positions.
+template <int R, typename A, Twiddle kTwiddle, int kUsed = R, int kKept = R, typename Load,
+          typename Store>
 BLUROPS_INLINE void stage(int count, int step, int stride, const A* twiddles, Load load,
                           Store store) {
   for (int j = 0; j < count; ++j) {
     const A* w = twiddles + j * R * 2;
-    Pair<typename Simd<A>::Vec> x[R] = {};
+    Pair<typename Simd<A>::Vec> x[R];
 #pragma GCC unroll 16
     for (int i = 0; i < kUsed; ++i) {
       x[i] = load(j * step + i * stride);
       if (kTwiddle == Twiddle::kBefore && i > 0) x[i] = times(x[i], w[2 * i], w[2 * i + 1]);
     }
-    Butterfly<R>::template run<A>(x);
+    Butterfly<R>::template run<A, kUsed>(x);
 #pragma GCC unroll 16
-    for (int i = 0; i < R; ++i) {
+    for (int i = 0; i < kKept; ++i) {
       if (kTwiddle == Twiddle::kAfter && i > 0) x[i] = times(x[i], w[2 * i], w[2 * i + 1]);
       store(j * step + i * stride, x[i]);
     }
@@ -100,18 +101,23 @@ BLUROPS_INLINE void far_forward(const Length<A>& t, int used, Load load, Store s
   }
 }
 
-// The inverse stage along R1.
+// The inverse stage along R1; of the values from `kept` on not all are stored.
 template <typename A, typename Load, typename Store>
-BLUROPS_INLINE void far_inverse(const Length<A>& t, Load load, Store store) {
+BLUROPS_INLINE void far_inverse(const Length<A>& t, int kept, Load load, Store store) {
   constexpr Twiddle kBefore = Twiddle::kBefore;
-  const int count = t.radix2;
+  const int count = t.radix2, outputs = (kept + count - 1) / count;
+  const A* w = t.twiddles;
   switch (t.radix1) {
     case 8:
-      return stage<8, A, kBefore>(count, 1, count, t.twiddles, load, store);
+      if (outputs <= 6) return stage<8, A, kBefore, 8, 6>(count, 1, count, w, load, store);
+      return stage<8, A, kBefore>(count, 1, count, w, load, store);
     case 12:
-      return stage<12, A, kBefore>(count, 1, count, t.twiddles, load, store);
+      if (outputs <= 8) return stage<12, A, kBefore, 12, 8>(count, 1, count, w, load, store);
+      if (outputs <= 10) return stage<12, A, kBefore, 12, 10>(count, 1, count, w, load, store);
+      return stage<12, A, kBefore>(count, 1, count, w, load, store);
     default:
-      return stage<16, A, kBefore>(count, 1, count, t.twiddles, load, store);
+      if (outputs <= 12) return stage<16, A, kBefore, 16, 12>(count, 1, count, w, load, store);
+      return stage<16, A, kBefore>(count, 1, count, w, load, store);
   }
 }
 
@@ -129,25 +135,31 @@ BLUROPS_INLINE void near_stage(const Length<A>& t, Load load, Store store) {
   }
 }
 
+// Cells that R positions are made of and that do not reach into the next block: large ones take
+// fewer accesses to memory, and more registers.
+template <typename A, bool kLarge>
+using CellsOf = Cells<A, kLarge && kVectorBytes >= 32 ? 32 : 16>;
+
 // The same along y, for L columns of `half` from `column` on (its first block), which it finds
 // transposed: lanes along y there, along x here.
 template <int R, typename A, typename Store>
 BLUROPS_INLINE void near_inverse_of_columns(const TileTransform<A>& t, const A* column,
                                             Store store) {
-  constexpr int kLanes = Simd<A>::kLanes, kPair = 2 * kLanes;
+  using Square = CellsOf<A, R == 8>;
+  constexpr int kLanes = Simd<A>::kLanes, kPair = 2 * kLanes, kCell = Square::kCell;
   for (int j = 0; j < t.y.radix1; ++j) {
     typename Simd<A>::Vec re[R], im[R];
 #pragma GCC unroll 16
-    for (int i = 0; i < R; i += Cells<A>::kCell) {
+    for (int i = 0; i < R; i += kCell) {
       const int y = j * R + i;
       const A* from = column + y / kLanes * t.block() + y % kLanes;
-      read_transposed(from, kPair, re + i);
-      read_transposed(from + kLanes, kPair, im + i);
+      read_transposed<Square>(from, kPair, re + i);
+      read_transposed<Square>(from + kLanes, kPair, im + i);
     }
     Pair<typename Simd<A>::Vec> x[R];
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) x[i] = {im[i], re[i]};
-    Butterfly<R>::template run<A>(x);
+    Butterfly<R>::template run<A, R>(x);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) store(j * R + i, x[i]);
   }
@@ -155,21 +167,22 @@ BLUROPS_INLINE void near_inverse_of_columns(const TileTransform<A>& t, const A* 
 
 template <int R, typename A, typename Load>
 BLUROPS_INLINE void near_forward_of_columns(const TileTransform<A>& t, A* column, Load load) {
-  constexpr int kLanes = Simd<A>::kLanes, kPair = 2 * kLanes;
+  using Square = CellsOf<A, R % 8 == 0>;
+  constexpr int kLanes = Simd<A>::kLanes, kPair = 2 * kLanes, kCell = Square::kCell;
   for (int j = 0; j < t.y.radix1; ++j) {
     Pair<typename Simd<A>::Vec> x[R];
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) x[i] = load(j * R + i);
-    Butterfly<R>::template run<A>(x);
+    Butterfly<R>::template run<A, R, Units::kMultiply>(x);
     typename Simd<A>::Vec re[R], im[R];
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) re[i] = x[i].re, im[i] = x[i].im;
 #pragma GCC unroll 16
-    for (int i = 0; i < R; i += Cells<A>::kCell) {
+    for (int i = 0; i < R; i += kCell) {
       const int y = j * R + i;
       A* to = column + y / kLanes * t.block() + y % kLanes;
-      write_transposed(re + i, to, kPair);
-      write_transposed(im + i, to + kLanes, kPair);
+      write_transposed<Square>(re + i, to, kPair);
+      write_transposed<Square>(im + i, to + kLanes, kPair);
     }
   }
 }
@@ -230,17 +243,16 @@ BLUROPS_INLINE void inverse_rows(const TileTransform<A>& t, int b, int columns, 
       t.x, [=](int i) { return swapped(load(base + i * kPair)); },
       [=](int i, auto value) { write_pair(work + i * kPair, value); });
   far_inverse(
-      t.x, [=](int i) { return read_pair(work + i * kPair); },
+      t.x, columns, [=](int i) { return read_pair(work + i * kPair); },
       [=](int i, auto value) {
         if (i < columns) write_pair(to + i * kPair, swapped(value));
       });
 }
 
-// Inverse along y for L columns from x0 on: store(y, value), lanes along x, for every y, of which
-// it may ignore those it has no use for.
+// Inverse along y for L columns from x0 on: store(y, value), lanes along x, for y < rows.
 template <typename A, typename Store>
-BLUROPS_INLINE void inverse_columns(const TileTransform<A>& t, int x0, const A* half, A* work,
-                                    Store store) {
+BLUROPS_INLINE void inverse_columns(const TileTransform<A>& t, int x0, int rows, const A* half,
+                                    A* work, Store store) {
   constexpr int kPair = 2 * Simd<A>::kLanes;
   const auto keep = [=](int i, auto value) { write_pair(work + i * kPair, value); };
   const A* column = half + x0 * kPair;
@@ -255,8 +267,10 @@ BLUROPS_INLINE void inverse_columns(const TileTransform<A>& t, int x0, const A* 
       near_inverse_of_columns<16>(t, column, keep);
   }
   far_inverse(
-      t.y, [=](int i) { return read_pair(work + i * kPair); },
-      [=](int i, auto value) { store(i, swapped(value)); });
+      t.y, rows, [=](int i) { return read_pair(work + i * kPair); },
+      [=](int i, auto value) {
+        if (i < rows) store(i, swapped(value));
+      });
 }
 
 }  // namespace

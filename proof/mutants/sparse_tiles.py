@@ -54,15 +54,15 @@ SPARSE = (
     Mutant(
         "sparse tiles: the last columns do not count",
         _WINDOW,
-        "    if (x < tile.columns) seen.add(load_rest<A>(from, x, tile.columns));\n",
+        "  if (x < count) seen.add(load_rest<A>(from, x, count));\n",
         "",
         STRUCTURE,
     ),
     Mutant(
         "sparse tiles: the first row decides",
-        _WINDOW,
-        "    if (seen.any()) return true;\n",
-        "    return seen.any();\n",
+        _KERNELS,
+        "if (mixed) continue;",
+        "if (y > 0) continue;",
         STRUCTURE,
     ),
     Mutant(

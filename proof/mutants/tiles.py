@@ -4,7 +4,7 @@
 from proof.engine import Mutant, Selection
 
 _TILES = ("tests/test_tiles.py",)
-LENGTHS = Selection(_TILES, "every_pair_of_lengths")
+LENGTHS = Selection(_TILES, "every_pair_of_lengths or half_a_tile")
 PARTS = Selection(_TILES, "parts or larger_than_a_tile")
 SHARING = Selection(_TILES, "batches or channels")
 SIZES = Selection(_TILES, "images_around or kernels_much or reflection")
@@ -55,6 +55,20 @@ TRANSFORMS = (
         _BUTTERFLY,
         "x[15] = times(x[15], -kCos, kSin);",
         "x[15] = times(x[15], -kCos, -kSin);",
+        LENGTHS,
+    ),
+    Mutant(
+        "tile transforms: a third input of zero is taken for a second one",
+        _BUTTERFLY,
+        "Butterfly<3>::run_first_two<A>(x[6], x[2], x[10]);",
+        "Butterfly<3>::run_first_two<A>(x[6], x[10], x[2]);",
+        LENGTHS,
+    ),
+    Mutant(
+        "tile transforms: a first input of zero is taken for the third",
+        _BUTTERFLY,
+        "x0 = x1 + x2;",
+        "x0 = x1;",
         LENGTHS,
     ),
     Mutant(
@@ -120,6 +134,21 @@ TRANSFORMS = (
         "if (inputs <= 8) return",
         "if (inputs <= 9) return",
         LENGTHS,
+    ),
+    Mutant(
+        "tile transforms: outputs that are wanted are left out",
+        _TRANSFORM,
+        "if (outputs <= 8) return",
+        "if (outputs <= 9) return",
+        LENGTHS,
+    ),
+    Mutant(
+        "tile transforms: the halves of large cells are not exchanged",
+        _TRANSPOSE,
+        "exchange(rows[k], rows[k + kUnit]);",
+        "exchange(rows[k], rows[k]);",
+        LENGTHS,
+        wide=True,
     ),
 )
 
