@@ -75,6 +75,7 @@ def main() -> None:
         save = rows.write if chosen.quick else rows.merge
     place = machine.place()
     print(f"{place['cpu']}, {place['isa']}, torch {place['torch']}, commit {place['commit']}")
+    timing.warm_up()
     for job in jobs:
         if sweeps and job.sweep not in sweeps:
             continue
