@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""deepinv's product_convolution2d, an optional package: `pip install deepinv`."""
+"""deepinv's product_convolution2d, an optional package: `pip install --no-deps deepinv`."""
 
 import importlib
 import importlib.metadata
@@ -42,7 +42,10 @@ def load() -> tuple[Callable[..., Tensor], Callable[..., Tensor]]:
 def _load_alone() -> types.ModuleType:
     for name in [name for name in sys.modules if name.split(".")[0] == "deepinv"]:
         del sys.modules[name]
-    (root,) = importlib.util.find_spec("deepinv").submodule_search_locations
+    spec = importlib.util.find_spec("deepinv")
+    if spec is None:
+        raise ModuleNotFoundError("pip install --no-deps deepinv takes it in")
+    (root,) = spec.submodule_search_locations
     for name in _FOLDERS:
         package = types.ModuleType(name)
         package.__path__ = ["/".join([root, *name.split(".")[1:]])]
