@@ -11,7 +11,7 @@ import platform
 import time
 from pathlib import Path
 
-from benchmarks import cases, machine, rows, timing
+from benchmarks import cases, machine, memory, rows, timing
 from benchmarks.contenders import ALL
 
 
@@ -75,7 +75,7 @@ def main() -> None:
         save = rows.write if chosen.quick else rows.merge
     place = machine.place()
     print(f"{place['cpu']}, {place['isa']}, torch {place['torch']}, commit {place['commit']}")
-    timing.warm_up()
+    memory.warm_up(argparse.Namespace(channels=1, basis=2, kernel=5))
     for job in jobs:
         if sweeps and job.sweep not in sweeps:
             continue

@@ -79,6 +79,17 @@ def calls(args: argparse.Namespace) -> dict[str, Callable[[], list[Tensor]]]:
     }
 
 
+def warm_up(args: argparse.Namespace) -> None:
+    """Every call once, on a small image.
+
+    The first of a process loads code, of which SymPy alone, which PyTorch imports for the first
+    backward pass from a given gradient, takes 35 MB, and starts threads: not the op's memory.
+    """
+    small = argparse.Namespace(**{**vars(args), "size": 2 * args.kernel})
+    for call in calls(small).values():
+        call()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, default=4096, help="height and width of the image")
@@ -88,11 +99,7 @@ def main() -> int:
     parser.add_argument("--limit", type=float, default=64.0, help="MB (default: %(default)s)")
     args = parser.parse_args()
 
-    # The first call of a process loads code and starts threads: that is not the op's memory.
-    warm_up = argparse.Namespace(**{**vars(args), "size": 2 * args.kernel})
-    for call in calls(warm_up).values():
-        call()
-
+    warm_up(args)
     rows, problem = [], f"{args.size}x{args.size}x{args.channels} B={args.basis} K={args.kernel}"
     for name, call in calls(args).items():
         extra, seconds = measure(call)

@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-import blurops
 from benchmarks import machine, tiles
 from benchmarks.cases import ITERATIONS, Case, Job, nominal_flops
 from benchmarks.contenders import Call, Contender
@@ -150,18 +149,6 @@ def pilot(contender: Contender, case: Case, member: str, history: History) -> fl
     except Exception:  # the case itself will fail, and say so
         return None
     return history.foresee(contender, case, member)
-
-
-def warm_up() -> None:
-    """Blur something tiny, and back.
-
-    The first backward pass of a process that starts from a given gradient makes PyTorch import
-    SymPy: 35 MB, which would count as the memory of the contender that happens to come first.
-    """
-    shapes = ((1, 3, 32, 32), (1, 2, 5, 5), (1, 2, 32, 32))
-    leaves = [torch.rand(shape, requires_grad=True) for shape in shapes]
-    blurred = blurops.basis_blur(*leaves)
-    torch.autograd.grad(blurred, leaves, torch.ones_like(blurred))
 
 
 def _settle() -> None:

@@ -54,10 +54,12 @@ BLUROPS_INLINE Pair<V> fused_difference(Pair<V> a, Pair<V> b) {
   return {a.re - one * b.re, a.im - one * b.im};
 }
 
-// Which units the differences of a butterfly's first stage are computed by.
+// Which units the first differences of an 8-point butterfly are computed by; the larger ones, which
+// multiply more, have no choice.
 enum class Units { kAdd, kMultiply };
 
-// run<A, kUsed>(x): the inputs from kUsed on are zero and are not looked at.
+// run<A, kUsed>(x): the inputs from kUsed on are zero and are not looked at; kUsed is one of those
+// that far_forward() asks for.
 template <int R>
 struct Butterfly;
 
@@ -65,11 +67,10 @@ template <>
 struct Butterfly<3> {
   template <typename A, typename V>
   static BLUROPS_INLINE void run(Pair<V>& x0, Pair<V>& x1, Pair<V>& x2) {
-    const Pair<V> sum = x1 + x2, difference = minus_i_times(x1 - x2);
+    const Pair<V> sum = x1 + x2, turned = minus_i_times(x1 - x2);
     const Pair<V> middle = add_scaled(x0, -kHalf<A>, sum);
     x0 = x0 + sum;
-    x1 = add_scaled(middle, kSin<A>, difference);
-    x2 = add_scaled(middle, -kSin<A>, difference);
+    part<A>(middle, turned, x1, x2);
   }
 
   // With 0 for x2.
@@ -77,18 +78,16 @@ struct Butterfly<3> {
   static BLUROPS_INLINE void run_first_two(Pair<V>& x0, Pair<V>& x1, Pair<V>& x2) {
     const Pair<V> middle = add_scaled(x0, -kHalf<A>, x1), turned = minus_i_times(x1);
     x0 = x0 + x1;
-    x1 = add_scaled(middle, kSin<A>, turned);
-    x2 = add_scaled(middle, -kSin<A>, turned);
+    part<A>(middle, turned, x1, x2);
   }
 
   // With 0 for x0.
   template <typename A, typename V>
   static BLUROPS_INLINE void run_last_two(Pair<V>& x0, Pair<V>& x1, Pair<V>& x2) {
-    const Pair<V> difference = minus_i_times(x1 - x2);
+    const Pair<V> turned = minus_i_times(x1 - x2);
     x0 = x1 + x2;
     const Pair<V> middle = {-kHalf<A> * x0.re, -kHalf<A> * x0.im};
-    x1 = add_scaled(middle, kSin<A>, difference);
-    x2 = add_scaled(middle, -kSin<A>, difference);
+    part<A>(middle, turned, x1, x2);
   }
 
  private:
@@ -96,28 +95,37 @@ struct Butterfly<3> {
   static constexpr A kHalf = A(0.5);
   template <typename A>
   static constexpr A kSin = A(0.866025403784438646763723170752936183);
+
+  template <typename A, typename V>
+  static BLUROPS_INLINE void part(Pair<V> middle, Pair<V> turned, Pair<V>& x1, Pair<V>& x2) {
+    x1 = add_scaled(middle, kSin<A>, turned);
+    x2 = add_scaled(middle, -kSin<A>, turned);
+  }
 };
 
 template <>
 struct Butterfly<4> {
   template <typename A, typename V>
   static BLUROPS_INLINE void run(Pair<V>& x0, Pair<V>& x1, Pair<V>& x2, Pair<V>& x3) {
-    const Pair<V> even = x0 + x2, even_difference = x0 - x2;
     const Pair<V> odd = x1 + x3, odd_difference = minus_i_times(x1 - x3);
-    x0 = even + odd;
-    x1 = even_difference + odd_difference;
-    x2 = even - odd;
-    x3 = even_difference - odd_difference;
+    join(odd, odd_difference, x0, x1, x2, x3);
   }
 
   // With 0 for x3.
   template <typename A, typename V>
   static BLUROPS_INLINE void run_first_three(Pair<V>& x0, Pair<V>& x1, Pair<V>& x2, Pair<V>& x3) {
-    const Pair<V> even = x0 + x2, even_difference = x0 - x2, odd = x1, turned = minus_i_times(x1);
+    join(x1, minus_i_times(x1), x0, x1, x2, x3);
+  }
+
+ private:
+  template <typename V>
+  static BLUROPS_INLINE void join(Pair<V> odd, Pair<V> odd_difference, Pair<V>& x0, Pair<V>& x1,
+                                  Pair<V>& x2, Pair<V>& x3) {
+    const Pair<V> even = x0 + x2, even_difference = x0 - x2;
     x0 = even + odd;
-    x1 = even_difference + turned;
+    x1 = even_difference + odd_difference;
     x2 = even - odd;
-    x3 = even_difference - turned;
+    x3 = even_difference - odd_difference;
   }
 };
 
@@ -129,11 +137,12 @@ struct Butterfly<8> {
     const auto minus = [](Pair<V> a, Pair<V> b) {
       return kUnits == Units::kAdd ? a - b : fused_difference<A>(a, b);
     };
+    constexpr bool kAll = kUsed > 6;
     const Pair<V> d0 = minus(x[0], x[4]), d1 = minus(x[1], x[5]);
-    const Pair<V> d2 = minus_i_times(kUsed > 6 ? minus(x[2], x[6]) : x[2]);
-    const Pair<V> d3 = kUsed > 7 ? minus(x[3], x[7]) : x[3];
+    const Pair<V> d2 = minus_i_times(kAll ? minus(x[2], x[6]) : x[2]);
+    const Pair<V> d3 = kAll ? minus(x[3], x[7]) : x[3];
     Pair<V> s0 = x[0] + x[4], s1 = x[1] + x[5];
-    Pair<V> s2 = kUsed > 6 ? x[2] + x[6] : x[2], s3 = kUsed > 7 ? x[3] + x[7] : x[3];
+    Pair<V> s2 = kAll ? x[2] + x[6] : x[2], s3 = kAll ? x[3] + x[7] : x[3];
     Butterfly<4>::run<A>(s0, s1, s2, s3);
     x[0] = s0, x[2] = s1, x[4] = s2, x[6] = s3;
     // The odd half, whose twiddles are sqrt(1/2) times p = (1 - i) d1 and q = (-1 - i) d3.

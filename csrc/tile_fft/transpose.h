@@ -52,7 +52,7 @@ struct Cells {
   static inline __attribute__((always_inline)) void turn(Vec* rows) {
     if constexpr (kCell == 2 * kUnit) {
 #pragma GCC unroll 4
-      for (int k = 0; k < kUnit; ++k) exchange(rows[k], rows[k + kUnit]);
+      for (int k = 0; k < kUnit; ++k) interleave<kUnit, kCell>(rows[k], rows[k + kUnit]);
     }
 #pragma GCC unroll 2
     for (int k = 0; k < kCell; k += kUnit) turn_units(rows + k);
@@ -71,20 +71,6 @@ struct Cells {
       std::swap(rows[1], rows[2]);
     }
   }
-
-  // The second unit of every two of a changes places with the first of b.
-  static inline __attribute__((always_inline)) void exchange(Vec& a, Vec& b) {
-    const Vec low = pick<Exchanged<0>>(a, b, std::make_index_sequence<kLanes>());
-    b = pick<Exchanged<1>>(a, b, std::make_index_sequence<kLanes>());
-    a = low;
-  }
-  template <int kHigh>
-  struct Exchanged {
-    static constexpr int source(int i) {
-      const int q = i / kUnit;
-      return (q / 2 * 2 + kHigh) * kUnit + i % kUnit + (q % 2 ? kLanes : 0);
-    }
-  };
 
 #if defined(BLUROPS_SHUFFLE)
   template <int kWidth>
@@ -130,32 +116,31 @@ struct Cells {
   };
 #endif
 
-  // Groups of kGroup lanes of a and b in turn: those of the low halves of 16 bytes become a, those
-  // of the high halves b.
-  template <int kGroup>
+  // Groups of kGroup lanes of a and b in turn: those of the low halves of every kSpan lanes become
+  // a, those of the high halves b.
+  template <int kGroup, int kSpan = kUnit>
   static inline __attribute__((always_inline)) void interleave(Vec& a, Vec& b) {
-    const Vec low = pick<Interleaved<kGroup, 0>>(a, b, std::make_index_sequence<kLanes>());
-    b = pick<Interleaved<kGroup, 1>>(a, b, std::make_index_sequence<kLanes>());
+    const Vec low = half<kGroup, kSpan, 0>(a, b, std::make_index_sequence<kLanes>());
+    b = half<kGroup, kSpan, 1>(a, b, std::make_index_sequence<kLanes>());
     a = low;
   }
-  template <int kGroup, int kHigh>
-  struct Interleaved {
-    static constexpr int source(int i) {
-      const int lane = i % kUnit;
-      return i - lane + kHigh * kUnit / 2 + lane / (2 * kGroup) * kGroup + i % kGroup +
-             (i / kGroup % 2 ? kLanes : 0);
-    }
-  };
 
-  // Lanes of a and, counted after them, of b.
-  template <typename Order, size_t... i>
-  static inline __attribute__((always_inline)) Vec pick(Vec a, Vec b, std::index_sequence<i...>) {
+  template <int kGroup, int kSpan, int kHigh, size_t... i>
+  static inline __attribute__((always_inline)) Vec half(Vec a, Vec b, std::index_sequence<i...>) {
 #if defined(BLUROPS_SHUFFLE)
-    return BLUROPS_SHUFFLE(a, b, Order::source(i)...);
+    return BLUROPS_SHUFFLE(a, b, source<kGroup, kSpan, kHigh>(i)...);
 #else
     typedef typename Index<A>::Vec Mask;
-    return __builtin_shuffle(a, b, Mask{Order::source(i)...});
+    return __builtin_shuffle(a, b, Mask{source<kGroup, kSpan, kHigh>(i)...});
 #endif
+  }
+
+  // Where lane i of interleave() comes from, b's lanes counted after a's.
+  template <int kGroup, int kSpan, int kHigh>
+  static constexpr int source(int i) {
+    const int lane = i % kSpan;
+    return i - lane + kHigh * kSpan / 2 + lane / (2 * kGroup) * kGroup + i % kGroup +
+           (i / kGroup % 2 ? kLanes : 0);
   }
 };
 

@@ -145,8 +145,8 @@ TRANSFORMS = (
     Mutant(
         "tile transforms: the halves of large cells are not exchanged",
         _TRANSPOSE,
-        "exchange(rows[k], rows[k + kUnit]);",
-        "exchange(rows[k], rows[k]);",
+        "interleave<kUnit, kCell>(rows[k], rows[k + kUnit]);",
+        "interleave<kUnit, kCell>(rows[k], rows[k]);",
         LENGTHS,
         wide=True,
     ),
